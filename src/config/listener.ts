@@ -1,0 +1,59 @@
+/** envoy.config.listener.v3.Listener and the HttpConnectionManager in it, as plain frozen types. */
+import type { CidrConfig } from './matchers.ts';
+import type { RouteConfiguration } from './routes.ts';
+import type { DownstreamTlsConfig } from './tls.ts';
+
+export interface ListenerConfig {
+  readonly name: string;
+  /** The client side's connection manager: from `api_listener`. Undefined for a socket listener. */
+  readonly api: HttpManagerConfig | undefined;
+  /** Address of a socket listener: what an Envoy or a gRPC server would bind. */
+  readonly address: { readonly host: string; readonly port: number } | undefined;
+  /** `traffic_direction`; tells the outbound listeners of the sidecar view from inbound ones. */
+  readonly direction: 'unspecified' | 'inbound' | 'outbound';
+  readonly filterChains: readonly FilterChainConfig[];
+  readonly defaultFilterChain: FilterChainConfig | undefined;
+}
+
+export interface HttpManagerConfig {
+  /** Exactly one of the two: a name to ask RDS for, or the routes themselves. */
+  readonly routeConfigName: string | undefined;
+  readonly routeConfig: RouteConfiguration | undefined;
+  /** In order, the router (terminal) last and included. */
+  readonly filters: readonly HttpFilterConfig[];
+  /** `common_http_protocol_options.max_stream_duration`; undefined: none. */
+  readonly maxStreamDurationMs: number | undefined;
+  readonly stripPort: 'none' | 'any' | 'matching';
+  readonly statPrefix: string;
+}
+
+export interface HttpFilterConfig {
+  /** The configured name: the key of `typed_per_filter_config`. */
+  readonly name: string;
+  readonly typeUrl: string;
+  readonly disabled: boolean;
+  readonly terminal: boolean;
+  /** Whatever the filter's factory parsed. */
+  readonly config: unknown;
+}
+
+export interface FilterChainConfig {
+  readonly name: string;
+  readonly match: FilterChainMatchConfig;
+  /** Undefined: plaintext. */
+  readonly tls: DownstreamTlsConfig | undefined;
+  /** Undefined for a chain that is not HTTP (e.g. `tcp_proxy`), which the mesh leaves alone. */
+  readonly http: HttpManagerConfig | undefined;
+}
+
+export interface FilterChainMatchConfig {
+  readonly destinationPort: number | undefined;
+  readonly prefixRanges: readonly CidrConfig[];
+  readonly serverNames: readonly string[];
+  readonly transportProtocol: '' | 'raw_buffer' | 'tls' | string;
+  readonly applicationProtocols: readonly string[];
+  readonly directSourcePrefixRanges: readonly CidrConfig[];
+  readonly sourceType: 'any' | 'same-ip-or-loopback' | 'external';
+  readonly sourcePrefixRanges: readonly CidrConfig[];
+  readonly sourcePorts: readonly number[];
+}

@@ -1,0 +1,99 @@
+/**
+ * Walks from a listener to everything it needs: routes, clusters, endpoints (gRFC A74). Pure: it returns the keys that it used or
+ * missed, and a snapshot when every one has a value or an error. A failed piece counts as resolved, so that it blocks nobody else.
+ */
+import type { HttpManagerConfig, ListenerConfig } from './listener.ts';
+import type { ResourceCache, ResourceKey } from './resource.ts';
+import type { RouteActionConfig, RouteConfiguration } from './routes.ts';
+import type { ResolvedCluster, ResolvedRoutes, Snapshot } from './snapshot.ts';
+
+export type Resolution =
+  | { readonly status: 'complete'; readonly used: readonly ResourceKey[]; readonly snapshot: Snapshot }
+  | { readonly status: 'waiting'; readonly used: readonly ResourceKey[]; readonly missing: readonly ResourceKey[] }
+  | { readonly status: 'failed'; readonly used: readonly ResourceKey[]; readonly reason: string };
+
+/** Every connection manager of a listener: the API listener's, or those of its filter chains. */
+export function managersOf(listener: ListenerConfig): readonly HttpManagerConfig[] {
+  if (listener.api !== undefined) return [listener.api];
+  const chains = listener.defaultFilterChain === undefined ? listener.filterChains : [...listener.filterChains, listener.defaultFilterChain];
+  return chains.flatMap((chain) => (chain.http === undefined ? [] : [chain.http]));
+}
+
+function* clustersOfAction(action: RouteActionConfig): Iterable<string> {
+  if (action.kind !== 'forward') return;
+  if (action.cluster.kind === 'cluster') yield action.cluster.name;
+  else if (action.cluster.kind === 'weighted') for (const entry of action.cluster.clusters) yield entry.name;
+}
+
+/** Names of the clusters that the routes can lead to, each once. */
+export function clustersOfRoutes(routes: RouteConfiguration): ReadonlySet<string> {
+  const names = new Set<string>();
+  for (const host of routes.virtualHosts) for (const route of host.routes) for (const name of clustersOfAction(route.action)) names.add(name);
+  return names;
+}
+
+class Walk {
+  readonly used: ResourceKey[] = [];
+  readonly missing: ResourceKey[] = [];
+  readonly #cache: ResourceCache;
+
+  constructor(cache: ResourceCache) {
+    this.#cache = cache;
+  }
+
+  routes(manager: HttpManagerConfig): ResolvedRoutes | undefined {
+    if (manager.routeConfig !== undefined) return { ok: true, config: manager.routeConfig };
+    const key: ResourceKey = { kind: 'routes', name: manager.routeConfigName ?? '' };
+    this.used.push(key);
+    const state = this.#cache.get('routes', key.name);
+    if (state.status === 'present') return { ok: true, config: state.value };
+    if (state.status === 'failed') return { ok: false, reason: `route configuration "${key.name}": ${state.reason}` };
+    this.missing.push(key);
+    return undefined;
+  }
+
+  cluster(name: string): ResolvedCluster | undefined {
+    const key: ResourceKey = { kind: 'cluster', name };
+    this.used.push(key);
+    const state = this.#cache.get('cluster', name);
+    if (state.status === 'failed') return { ok: false, reason: `cluster "${name}": ${state.reason}` };
+    if (state.status === 'waiting') {
+      this.missing.push(key);
+      return undefined;
+    }
+    const config = state.value;
+    if (config.discovery.kind === 'static') return { ok: true, config, endpoints: config.discovery.endpoints, note: '' };
+    const endpointsKey: ResourceKey = { kind: 'endpoints', name: config.discovery.serviceName };
+    this.used.push(endpointsKey);
+    const endpoints = this.#cache.get('endpoints', endpointsKey.name);
+    if (endpoints.status === 'present') return { ok: true, config, endpoints: endpoints.value, note: '' };
+    if (endpoints.status === 'failed') return { ok: true, config, endpoints: undefined, note: `endpoints "${endpointsKey.name}": ${endpoints.reason}` };
+    this.missing.push(endpointsKey);
+    return undefined;
+  }
+}
+
+export function resolve(root: string, cache: ResourceCache): Resolution {
+  const walk = new Walk(cache);
+  const key: ResourceKey = { kind: 'listener', name: root };
+  walk.used.push(key);
+  const state = cache.get('listener', root);
+  if (state.status === 'waiting') return { status: 'waiting', used: walk.used, missing: [key] };
+  if (state.status === 'failed') return { status: 'failed', used: walk.used, reason: `listener "${root}": ${state.reason}` };
+
+  const routes = new Map<HttpManagerConfig, ResolvedRoutes>();
+  const names = new Set<string>();
+  for (const manager of managersOf(state.value)) {
+    const resolved = walk.routes(manager);
+    if (resolved === undefined) continue;
+    routes.set(manager, resolved);
+    if (resolved.ok) for (const name of clustersOfRoutes(resolved.config)) names.add(name);
+  }
+  const clusters = new Map<string, ResolvedCluster>();
+  for (const name of names) {
+    const resolved = walk.cluster(name);
+    if (resolved !== undefined) clusters.set(name, resolved);
+  }
+  if (walk.missing.length > 0) return { status: 'waiting', used: walk.used, missing: walk.missing };
+  return { status: 'complete', used: walk.used, snapshot: { root, listener: state.value, routes, clusters } };
+}

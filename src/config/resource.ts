@@ -1,0 +1,101 @@
+/** Names, states and errors of xDS resources, independent of where they come from. */
+
+export type ResourceKind = 'listener' | 'routes' | 'cluster' | 'endpoints' | 'secret';
+
+export const TYPE_URLS: Readonly<Record<ResourceKind, string>> = Object.freeze({
+  listener: 'type.googleapis.com/envoy.config.listener.v3.Listener',
+  routes: 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+  cluster: 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
+  endpoints: 'type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment',
+  secret: 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret',
+});
+
+export interface ResourceKey {
+  readonly kind: ResourceKind;
+  readonly name: string;
+}
+
+/** One reason why a resource was rejected: where, what, and what to do. */
+export interface ResourceError {
+  readonly kind: ResourceKind;
+  readonly name: string;
+  /** Path of the offending field in proto names, e.g. `virtual_hosts[0].routes[2].match.safe_regex`; empty for the whole resource. */
+  readonly field: string;
+  readonly reason: string;
+}
+
+export function describeResourceError(error: ResourceError): string {
+  return `${error.kind} "${error.name}"${error.field === '' ? '' : ` at ${error.field}`}: ${error.reason}`;
+}
+
+/** Thrown inside decoders and parsers only, and turned into a `ResourceError` at their edge. */
+export class ConfigProblem extends Error {
+  override readonly name = 'ConfigProblem';
+  readonly field: string;
+  readonly reason: string;
+  constructor(field: string, reason: string) {
+    super(`${field}: ${reason}`);
+    this.field = field;
+    this.reason = reason;
+  }
+}
+
+/** Field that was set but has no effect. Counted, not repeated. */
+export interface UnsupportedField {
+  readonly kind: ResourceKind;
+  readonly field: string;
+  readonly resource: string;
+}
+
+/** State of one resource as the rest of the mesh sees it. */
+export type ResourceState<R> =
+  | { readonly status: 'waiting' }
+  | { readonly status: 'present'; readonly value: R; readonly version: string }
+  /** Does not exist (timer, or deletion), or was rejected and has no good predecessor. */
+  | { readonly status: 'failed'; readonly reason: string };
+
+export interface ResourceTypes {
+  readonly listener: import('./listener.ts').ListenerConfig;
+  readonly routes: import('./routes.ts').RouteConfiguration;
+  readonly cluster: import('./cluster.ts').ClusterConfig;
+  readonly endpoints: import('./endpoints.ts').EndpointsConfig;
+  readonly secret: import('./secret.ts').SecretConfig;
+}
+
+/** Where configuration comes from: an xDS client, or a file. */
+export interface ResourceCache {
+  get<K extends ResourceKind>(kind: K, name: string): ResourceState<ResourceTypes[K]>;
+}
+
+/** A cache that is told what is wanted and tells of changes; implemented by `xds/client.ts` and by `sources/`. */
+export interface ConfigSource extends ResourceCache {
+  readonly name: string;
+  /** Declares the whole set of resources needed now: subscribes and unsubscribes by difference. */
+  want(keys: readonly ResourceKey[]): void;
+  /** Called after each batch of changes, never re-entrantly. One listener: the mesh. */
+  onChange(listener: () => void): void;
+  /** Whether this source can know a host (include rule aside): names of its listeners, where it lists them. */
+  listeners(): readonly string[];
+  describe(): SourceDescription;
+  close(): Promise<void>;
+}
+
+export interface ResourceDescription {
+  readonly typeUrl: string;
+  readonly name: string;
+  readonly version: string;
+  /** As CSDS names them (gRFC A40, A88). */
+  readonly status: 'REQUESTED' | 'DOES_NOT_EXIST' | 'ACKED' | 'NACKED' | 'TIMEOUT' | 'RECEIVED_ERROR';
+  readonly error: string | undefined;
+  /** Wall time in ms of the last accepted update; 0 when there was none. */
+  readonly updatedAt: number;
+}
+
+export interface SourceDescription {
+  readonly name: string;
+  readonly connected: boolean;
+  /** Last connection problem, or undefined. */
+  readonly problem: string | undefined;
+  readonly resources: readonly ResourceDescription[];
+  readonly unsupported: readonly UnsupportedField[];
+}

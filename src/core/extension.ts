@@ -1,0 +1,50 @@
+/** What a third party implements to add a filter or an LB policy: one object, registered by type URL. */
+import type { Call } from './call.ts';
+import type { Clock } from './clock.ts';
+import type { LbPolicy } from './endpoint.ts';
+import type { Layer } from './handler.ts';
+import type { Logger } from './log.ts';
+import type { Random } from './random.ts';
+
+export interface Deps {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+/** A `google.protobuf.Any` as it came. */
+export interface AnyMessage {
+  readonly typeUrl: string;
+  readonly value: Uint8Array;
+}
+
+/** Help for `parse`: throw `ConfigProblem` (from `config/resource.ts`) to reject the resource. */
+export interface ParseContext {
+  /** Decodes a message whose schema inmesh knows (protobuf-es shape); throws `ConfigProblem` for others. */
+  unpack<T>(any: AnyMessage): T;
+  /** Records a field that was set and has no effect; shown by `mesh.describe()`. */
+  unsupported(field: string): void;
+  /** Parses a nested LB policy list (`load_balancing_policy`); the first known wins. */
+  readonly path: string;
+}
+
+export interface FilterFactory<C> {
+  /** e.g. `type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC`; the per-route type's URL as well. */
+  readonly typeUrls: readonly string[];
+  readonly directions: readonly Call['direction'][];
+  /** True only for the router. */
+  readonly terminal?: boolean;
+  parse(config: AnyMessage, context: ParseContext): C;
+  /** Config of `typed_per_filter_config`. Absent: the filter takes no override. */
+  parseOverride?(config: AnyMessage, context: ParseContext): C;
+  /** Undefined: with this config the filter does nothing. */
+  layer(config: C, deps: Deps): Layer<Call> | undefined;
+}
+
+export interface LbPolicyFactory<C> {
+  /** Type URL of the policy's message. */
+  readonly typeUrl: string;
+  readonly name: string;
+  parse(config: AnyMessage, context: ParseContext): C;
+  create(config: C, deps: Deps): LbPolicy;
+}

@@ -1,0 +1,113 @@
+/**
+ * The real `Clock`: timers of equal delay share a queue, and one Node timer drives each queue's head,
+ * because a `setTimeout` and `clearTimeout` pair per call would cost more than the rest of the mesh.
+ * The only module that may call Node's timers.
+ */
+import type { Alarm, Clock, Timer } from './clock.ts';
+
+class QueuedTimer implements Timer {
+  previous: QueuedTimer | undefined;
+  next: QueuedTimer | undefined;
+  alarm: Alarm | undefined;
+  readonly due: number;
+  readonly queue: Queue;
+  constructor(alarm: Alarm, due: number, queue: Queue) {
+    this.previous = undefined;
+    this.next = undefined;
+    this.alarm = alarm;
+    this.due = due;
+    this.queue = queue;
+  }
+}
+
+/** All pending timers of one delay, oldest first: because the delay is equal, they are due in order of arrival. */
+class Queue {
+  head: QueuedTimer | undefined;
+  tail: QueuedTimer | undefined;
+  readonly #delayMs: number;
+  readonly #background: boolean;
+  #driver: NodeJS.Timeout | undefined;
+  readonly #fire = (): void => this.#run();
+
+  constructor(delayMs: number, background: boolean) {
+    this.#delayMs = delayMs;
+    this.#background = background;
+  }
+
+  push(alarm: Alarm): QueuedTimer {
+    const timer = new QueuedTimer(alarm, performance.now() + this.#delayMs, this);
+    if (this.tail === undefined) {
+      this.head = timer;
+    } else {
+      timer.previous = this.tail;
+      this.tail.next = timer;
+    }
+    this.tail = timer;
+    if (this.#driver === undefined) this.#arm(this.#delayMs);
+    return timer;
+  }
+
+  unlink(timer: QueuedTimer): void {
+    if (timer.alarm === undefined) return;
+    timer.alarm = undefined;
+    if (timer.previous === undefined) this.head = timer.next;
+    else timer.previous.next = timer.next;
+    if (timer.next === undefined) this.tail = timer.previous;
+    else timer.next.previous = timer.previous;
+    // A background driver is left running: it is cheaper to let it find an empty queue than to clear it per call.
+    if (this.head === undefined && !this.#background && this.#driver !== undefined) {
+      clearTimeout(this.#driver);
+      this.#driver = undefined;
+    }
+  }
+
+  #arm(delayMs: number): void {
+    this.#driver = setTimeout(this.#fire, Math.max(0, Math.ceil(delayMs)));
+    if (this.#background) this.#driver.unref();
+  }
+
+  #run(): void {
+    this.#driver = undefined;
+    const now = performance.now();
+    while (this.head !== undefined && this.head.due <= now + 0.5) {
+      const { alarm } = this.head;
+      this.unlink(this.head);
+      alarm?.onAlarm();
+    }
+    if (this.head !== undefined && this.#driver === undefined) this.#arm(this.head.due - now);
+  }
+}
+
+/** Distinct delays kept as queues; beyond this (back-offs are random) a queue is dropped once it is empty. */
+const MAX_IDLE_QUEUES = 64;
+
+export class RealClock implements Clock {
+  readonly #foreground = new Map<number, Queue>();
+  readonly #background = new Map<number, Queue>();
+
+  now(): number {
+    return performance.now();
+  }
+
+  wallTime(): number {
+    return Date.now();
+  }
+
+  set(alarm: Alarm, delayMs: number, background = false): Timer {
+    const delay = Math.min(Math.max(0, Math.ceil(delayMs)), 0x7fff_ffff);
+    const queues = background ? this.#background : this.#foreground;
+    let queue = queues.get(delay);
+    if (queue === undefined) {
+      if (queues.size >= MAX_IDLE_QUEUES) {
+        for (const [key, idle] of queues) if (idle.head === undefined) queues.delete(key);
+      }
+      queue = new Queue(delay, background);
+      queues.set(delay, queue);
+    }
+    return queue.push(alarm);
+  }
+
+  clear(timer: Timer): void {
+    if (timer instanceof QueuedTimer) timer.queue.unlink(timer);
+  }
+}

@@ -1,0 +1,59 @@
+/** What a matched route leads to, and the promise-free way through it. */
+import type { Attempt, InboundCall, OutboundCall } from './call.ts';
+import type { Clock } from './clock.ts';
+import type { Cluster } from './endpoint.ts';
+import type { Handler, Step } from './handler.ts';
+import type { ObserverSet } from './observer.ts';
+import type { Reply, ReplyHead } from './reply.ts';
+
+/** Names that metrics, spans and `describe()` show for a route; frozen, made at compile time. */
+export interface TargetLabels {
+  /** Listener, route configuration and virtual host the route stands in. */
+  readonly listener: string;
+  readonly routeConfig: string;
+  readonly virtualHost: string;
+  /** The route's name, or its match in short where it has none. */
+  readonly route: string;
+  /** Empty when the route answers by itself. */
+  readonly cluster: string;
+}
+
+export interface OutboundTarget {
+  readonly handler: Handler<OutboundCall>;
+  /** Present when no layer of the stack waits; see `DirectPath`. */
+  readonly direct: DirectPath | undefined;
+  readonly observers: ObserverSet;
+  readonly cluster: Cluster | undefined;
+  readonly labels: TargetLabels;
+  readonly clock: Clock;
+}
+
+export interface InboundTarget {
+  readonly handler: Handler<InboundCall>;
+  /**
+   * The same stack without promises, where no layer waits: the front runs `enter` of each in order (a reply ends the call),
+   * starts the application, and runs `leave` in reverse order on the head that it wrote.
+   */
+  readonly steps: readonly Step<InboundCall>[] | undefined;
+  readonly observers: ObserverSet;
+  readonly labels: TargetLabels;
+  readonly clock: Clock;
+}
+
+/**
+ * The first attempt of a call without promises (design §3.16, rule 11): the adapter drives it on its library's own callbacks, and the
+ * promise engine takes over only for retries. Built from the same list of layers as `handler`; a property test shows both equal.
+ *
+ * ```
+ * const next = direct.start(call)              // Reply: the mesh answers itself. Attempt: send it to attempt.endpoint.
+ * on head or failure:  direct.accepts(attempt, reply) ? deliver it : await direct.retry(attempt, reply)
+ * ```
+ */
+export interface DirectPath {
+  /** Runs the steps of the call and of the first attempt. The attempt returned has begun and has an endpoint. */
+  start(call: OutboundCall): Attempt | Reply;
+  /** True: the head goes to the application (steps have seen it). False: the adapter must call `retry`. */
+  accepts(attempt: Attempt, head: ReplyHead): boolean;
+  /** Goes on after a refused first attempt; resolves with the reply for the application. Owns `reply` (discards its body). */
+  retry(attempt: Attempt, reply: Reply): Promise<Reply>;
+}

@@ -1,0 +1,4 @@
+/** REGISTRY of HTTP filters: a new filter is one file (or folder) and one line here. */
+import type { FilterFactory } from '../core/extension.ts';
+
+export const FILTERS: readonly FilterFactory<unknown>[] = [];
