@@ -74,8 +74,19 @@ export interface ConfigSource extends ResourceCache {
   want(keys: readonly ResourceKey[]): void;
   /** Called after each batch of changes, never re-entrantly. One listener: the mesh. */
   onChange(listener: () => void): void;
-  /** Whether this source can know a host (include rule aside): names of its listeners, where it lists them. */
+  /** Names of the listeners that the source has by itself: all of a `mesh.yaml`, those of a wildcard LDS; empty for names on demand. */
   listeners(): readonly string[];
+  /**
+   * Names of the client listeners that could configure calls to `authority` (`host[:port]`, lower case), best first. On demand over xDS:
+   * the authority with its port, without it, then `client_default_listener_resource_name_template` applied (duplicates removed).
+   * A `mesh.yaml`: those of its hosts that match.
+   */
+  candidates(authority: string): readonly string[];
+  /**
+   * Name of the server listener for a bound address: `server_listener_resource_name_template` with `%s` = `IP:port`; for a `mesh.yaml`
+   * the listener of its `inbound` entry with that port. Undefined: nothing is configured, the server is left alone.
+   */
+  inboundListener(host: string, port: number): string | undefined;
   describe(): SourceDescription;
   close(): Promise<void>;
 }

@@ -32,6 +32,8 @@ export interface AdsTransport {
 }
 
 export interface AdsStreamEvents {
+  /** Once, when the connection to the server stands: what was sent is on its way. At the latest before the first message. */
+  onConnected(): void;
   onMessage(bytes: Uint8Array): void;
   /** Exactly once, also after `cancel`. `code` is a gRPC status. */
   onEnd(code: number, details: string): void;

@@ -1,0 +1,171 @@
+/**
+ * A living cluster: endpoints kept by address across updates, the picker over them, limits in use, outlier detection and breaker.
+ * Survives plans; `clusters.ts` decides when it is made, updated and closed.
+ */
+import type { ClusterConfig, OutlierConfig } from '../config/cluster.ts';
+import type { EndpointConfig, EndpointsConfig, LocalityConfig } from '../config/endpoints.ts';
+import type { OutboundCall } from '../core/call.ts';
+import type { Cluster, Endpoint, LbPolicy, Picker } from '../core/endpoint.ts';
+import type { Deps } from '../core/extension.ts';
+import type { Observer } from '../core/observer.ts';
+import type { ClientSecurity } from '../core/tls.ts';
+import { buildClusterPicker } from '../balancing/priority.ts';
+import { lbPolicy } from '../balancing/registry.ts';
+import { Breaker } from '../resilience/breaker.ts';
+import { OutlierDetector } from '../resilience/outlier-detection.ts';
+import { addressOf, MeshEndpoint } from './endpoint.ts';
+
+export interface ClusterDeps extends Deps {
+  /** Makes the client side of a transport socket (security/tls-context.ts). */
+  readonly security: (config: NonNullable<ClusterConfig['tls']>) => ClientSecurity;
+}
+
+interface Place {
+  readonly locality: string;
+  readonly priority: number;
+  readonly weight: number | undefined;
+  readonly hosts: readonly MeshEndpoint[];
+}
+
+export class MeshCluster implements Cluster {
+  readonly name: string;
+  requests = 0;
+  pending = 0;
+  retries = 0;
+  config: ClusterConfig;
+  security: ClientSecurity | undefined;
+  breaker: Breaker | undefined;
+  /** Why there are no endpoints, for failures and `describe()`. */
+  note = '';
+  readonly #deps: ClusterDeps;
+  #policy: LbPolicy;
+  #picker: Picker | undefined;
+  #places: readonly Place[] = [];
+  #assignment: EndpointsConfig | undefined;
+  #endpoints = new Map<string, MeshEndpoint>();
+  #all: readonly MeshEndpoint[] | undefined;
+  #outlier: OutlierDetector | undefined;
+  readonly #reportsTo: Observer = {
+    onAttemptEnd: (attempt) => this.#outlier?.onAttemptEnd?.(attempt),
+  };
+
+  constructor(config: ClusterConfig, deps: ClusterDeps) {
+    this.name = config.name;
+    this.#deps = deps;
+    this.config = config;
+    this.security = config.tls === undefined ? undefined : deps.security(config.tls);
+    this.#policy = lbPolicy(config.lb, deps);
+    this.breaker = config.breaker === undefined ? undefined : new Breaker(config.name, config.breaker, deps);
+    this.#setOutlier(config.outlier);
+  }
+
+  get http2(): boolean {
+    return this.config.http2;
+  }
+
+  get connectTimeoutMs(): number {
+    return this.config.connectTimeoutMs;
+  }
+
+  get maxRequestsPerConnection(): number | undefined {
+    return this.config.maxRequestsPerConnection;
+  }
+
+  get endpoints(): readonly MeshEndpoint[] {
+    this.#all ??= [...this.#endpoints.values()];
+    return this.#all;
+  }
+
+  /** The cluster's own observer: outlier detection, whatever its configuration at the time. */
+  get observer(): Observer {
+    return this.#reportsTo;
+  }
+
+  get lbName(): string {
+    return this.#policy.name;
+  }
+
+  pick(call: OutboundCall): Endpoint | undefined {
+    return this.#picker?.pick(call);
+  }
+
+  /** Takes a new configuration. Endpoints stay; connections are remade only when the transport changed (Envoy X-86). */
+  configure(config: ClusterConfig): void {
+    const before = this.config;
+    if (before === config) return;
+    this.config = config;
+    if (before.tls !== config.tls || before.http2 !== config.http2 || before.connectTimeoutMs !== config.connectTimeoutMs) {
+      this.security = config.tls === undefined ? undefined : this.#deps.security(config.tls);
+      for (const endpoint of this.#endpoints.values()) void endpoint.drain();
+    }
+    if (before.lb !== config.lb) {
+      this.#policy = lbPolicy(config.lb, this.#deps);
+      this.#picker = undefined;
+    }
+    if (before.breaker !== config.breaker) {
+      this.breaker?.close();
+      this.breaker = config.breaker === undefined ? undefined : new Breaker(config.name, config.breaker, this.#deps);
+    }
+    if (before.outlier !== config.outlier) this.#setOutlier(config.outlier);
+    this.#rebuild();
+  }
+
+  /** Takes an assignment: endpoints are added, kept or removed by address; the removed ones drain. Touches nothing if it is the same object. */
+  assign(assignment: EndpointsConfig | undefined, note: string): void {
+    this.note = note;
+    if (assignment === this.#assignment && this.#picker !== undefined) return;
+    this.#assignment = assignment;
+    const before = this.#endpoints;
+    const after = new Map<string, MeshEndpoint>();
+    const places: Place[] = [];
+    for (const place of assignment?.localities ?? []) {
+      const hosts: MeshEndpoint[] = [];
+      for (const config of place.endpoints) hosts.push(this.#endpoint(before, after, config, place));
+      places.push({ locality: place.locality, priority: place.priority, weight: place.weight, hosts });
+    }
+    this.#endpoints = after;
+    this.#all = undefined;
+    this.#places = places;
+    if (before.size > 0) for (const [address, endpoint] of before) if (!after.has(address)) void endpoint.drain();
+    this.#rebuild();
+  }
+
+  async close(): Promise<void> {
+    this.#outlier?.close();
+    this.breaker?.close();
+    await Promise.all(this.endpoints.map((endpoint) => endpoint.drain()));
+  }
+
+  #endpoint(before: ReadonlyMap<string, MeshEndpoint>, after: Map<string, MeshEndpoint>, config: EndpointConfig, place: LocalityConfig): MeshEndpoint {
+    const address = addressOf(config.host, config.port);
+    let endpoint = before.get(address);
+    if (endpoint === undefined) {
+      endpoint = new MeshEndpoint(this, address, config, place);
+    } else {
+      endpoint.config = config;
+      endpoint.place = place;
+    }
+    after.set(address, endpoint);
+    return endpoint;
+  }
+
+  #setOutlier(config: OutlierConfig | undefined): void {
+    this.#outlier?.close();
+    this.#outlier = config === undefined ? undefined : new OutlierDetector(config, () => this.endpoints, this.#deps, () => this.#rebuild());
+    if (config === undefined) for (const endpoint of this.#endpoints.values()) endpoint.ejected = false;
+  }
+
+  #rebuild(): void {
+    this.#picker = buildClusterPicker(
+      {
+        localities: this.#places,
+        policy: this.#policy,
+        overprovisioningFactor: this.#assignment?.overprovisioningFactor ?? 140,
+        panicThreshold: this.config.panicThreshold,
+        localityWeighted: this.config.localityWeighted,
+        random: this.#deps.random,
+      },
+      this.#picker,
+    );
+  }
+}

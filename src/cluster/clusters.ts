@@ -1,0 +1,51 @@
+/** Reconciles what the snapshots of all roots say about clusters with the clusters that run. Clusters are shared between roots by name. */
+import type { ResolvedCluster, Snapshot } from '../config/snapshot.ts';
+import type { ClusterDeps } from './cluster.ts';
+import { MeshCluster } from './cluster.ts';
+
+export class Clusters {
+  readonly #deps: ClusterDeps;
+  readonly #running = new Map<string, MeshCluster>();
+
+  constructor(deps: ClusterDeps) {
+    this.#deps = deps;
+  }
+
+  get(name: string): MeshCluster | undefined {
+    return this.#running.get(name);
+  }
+
+  values(): Iterable<MeshCluster> {
+    return this.#running.values();
+  }
+
+  /** New clusters are made, known ones updated in place, unnamed ones closed once their calls have ended. */
+  reconcile(snapshots: Iterable<Snapshot>): void {
+    const named = new Map<string, ResolvedCluster>();
+    for (const snapshot of snapshots) for (const [name, resolved] of snapshot.clusters) named.set(name, resolved);
+    for (const [name, resolved] of named) if (resolved.ok) this.#update(name, resolved);
+    for (const [name, cluster] of this.#running) {
+      const resolved = named.get(name);
+      if (resolved?.ok === true) continue;
+      this.#running.delete(name);
+      void cluster.close();
+    }
+  }
+
+  async close(): Promise<void> {
+    const running = [...this.#running.values()];
+    this.#running.clear();
+    await Promise.all(running.map((cluster) => cluster.close()));
+  }
+
+  #update(name: string, resolved: Extract<ResolvedCluster, { ok: true }>): void {
+    let cluster = this.#running.get(name);
+    if (cluster === undefined) {
+      cluster = new MeshCluster(resolved.config, this.#deps);
+      this.#running.set(name, cluster);
+    } else {
+      cluster.configure(resolved.config);
+    }
+    cluster.assign(resolved.endpoints, resolved.note);
+  }
+}

@@ -1,0 +1,78 @@
+/** One endpoint of a living cluster: identity by address, so that its counters and connections survive updates. */
+import type { EndpointConfig, LocalityConfig } from '../config/endpoints.ts';
+import type { Endpoint, HealthStatus } from '../core/endpoint.ts';
+import type { Connection, Transport } from '../core/transport.ts';
+import type { MeshCluster } from './cluster.ts';
+
+interface Slot {
+  readonly transport: Transport;
+  readonly secure: boolean;
+  readonly connection: Connection;
+}
+
+export function addressOf(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+export class MeshEndpoint implements Endpoint {
+  readonly address: string;
+  readonly host: string;
+  readonly port: number;
+  readonly cluster: MeshCluster;
+  config: EndpointConfig;
+  place: LocalityConfig;
+  active = 0;
+  ejected = false;
+  #slots: Slot[] | undefined = undefined;
+
+  constructor(cluster: MeshCluster, address: string, config: EndpointConfig, place: LocalityConfig) {
+    this.cluster = cluster;
+    this.address = address;
+    this.host = config.host;
+    this.port = config.port;
+    this.config = config;
+    this.place = place;
+  }
+
+  get hostname(): string {
+    return this.config.hostname;
+  }
+
+  get locality(): string {
+    return this.place.locality;
+  }
+
+  get weight(): number {
+    return this.config.weight;
+  }
+
+  get health(): HealthStatus {
+    return this.config.health;
+  }
+
+  connection(transport: Transport, secure: boolean): Connection {
+    const asked = secure && this.cluster.security === undefined;
+    const slots = this.#slots;
+    if (slots !== undefined) {
+      for (let i = 0; i < slots.length; i++) {
+        const slot = slots[i];
+        if (slot !== undefined && slot.transport === transport && slot.secure === asked) return slot.connection;
+      }
+    }
+    const connection = transport.connect(this, asked);
+    this.#slots = [...(slots ?? []), { transport, secure: asked, connection }];
+    return connection;
+  }
+
+  /** How many connections or pools exist, for `describe()`. */
+  get connections(): number {
+    return this.#slots?.length ?? 0;
+  }
+
+  /** Lets running exchanges end and closes; the next call would open anew (a changed transport socket uses this). */
+  async drain(): Promise<void> {
+    const slots = this.#slots ?? [];
+    this.#slots = undefined;
+    await Promise.all(slots.map((slot) => slot.connection.close()));
+  }
+}

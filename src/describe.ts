@@ -1,0 +1,103 @@
+/** `mesh.describe()`: the running mesh as plain data, the content of CSDS (gRFC A40) and more; serialisable as JSON. */
+import type { SourceDescription } from './config/resource.ts';
+import type { MeshCluster } from './cluster/cluster.ts';
+import type { MeshEngine } from './mesh.ts';
+
+export interface MeshDescription {
+  /** `waiting` until a source is attached, `failed` when none could be. */
+  readonly state: 'waiting' | 'running' | 'draining' | 'closed' | 'failed';
+  readonly problem: string;
+  /** Patterns of hosts that belong to the mesh; undefined: every host that the source lists. */
+  readonly include: readonly string[] | undefined;
+  readonly callsInFlight: number;
+  /** Where configuration comes from: connection, every resource with version, status and error, every field that has no effect. */
+  readonly source: SourceDescription | undefined;
+  readonly listeners: readonly ListenerDescription[];
+  readonly clusters: readonly ClusterDescription[];
+  readonly metrics: unknown;
+}
+
+export interface ListenerDescription {
+  readonly name: string;
+  readonly status: 'waiting' | 'ready' | 'failed';
+  readonly reason: string;
+  /** Resources that are still awaited. */
+  readonly missing: readonly string[];
+  /** Layer names, outermost first, of every stack assembled so far, by route. */
+  readonly stacks: Readonly<Record<string, readonly string[]>>;
+}
+
+export interface ClusterDescription {
+  readonly name: string;
+  readonly lbPolicy: string;
+  readonly tls: boolean;
+  /** Why TLS cannot be done now; empty when it can. */
+  readonly tlsProblem: string;
+  readonly breaker: string | undefined;
+  readonly requests: number;
+  readonly pending: number;
+  readonly retries: number;
+  readonly note: string;
+  readonly endpoints: readonly EndpointDescription[];
+}
+
+export interface EndpointDescription {
+  readonly address: string;
+  readonly locality: string;
+  readonly priority: number;
+  readonly weight: number;
+  readonly health: string;
+  readonly ejected: boolean;
+  readonly active: number;
+  readonly connections: number;
+}
+
+export function describe(engine: MeshEngine): MeshDescription {
+  return {
+    state: stateOf(engine),
+    problem: engine.problem,
+    include: engine.include?.patterns,
+    callsInFlight: engine.active,
+    source: engine.source?.describe(),
+    listeners: Array.from(engine.roots?.values() ?? [], (root) => ({
+      name: root.name,
+      status: root.status,
+      reason: root.reason,
+      missing: root.missing.map((key) => `${key.kind} "${key.name}"`),
+      stacks: Object.fromEntries(root.plan?.assembled ?? []),
+    })),
+    clusters: Array.from(engine.clusters?.values() ?? [], describeCluster),
+    metrics: engine.parts.telemetry.describe(),
+  };
+}
+
+function stateOf(engine: MeshEngine): MeshDescription['state'] {
+  if (engine.closed) return 'closed';
+  if (engine.draining) return 'draining';
+  if (engine.problem !== '') return 'failed';
+  return engine.source === undefined ? 'waiting' : 'running';
+}
+
+function describeCluster(cluster: MeshCluster): ClusterDescription {
+  return {
+    name: cluster.name,
+    lbPolicy: cluster.lbName,
+    tls: cluster.security !== undefined,
+    tlsProblem: cluster.security === undefined || cluster.security.secureContext() !== undefined ? '' : cluster.security.problem,
+    breaker: cluster.breaker?.state,
+    requests: cluster.requests,
+    pending: cluster.pending,
+    retries: cluster.retries,
+    note: cluster.note,
+    endpoints: cluster.endpoints.map((endpoint) => ({
+      address: endpoint.address,
+      locality: endpoint.locality,
+      priority: endpoint.place.priority,
+      weight: endpoint.weight,
+      health: endpoint.health,
+      ejected: endpoint.ejected,
+      active: endpoint.active,
+      connections: endpoint.connections,
+    })),
+  };
+}

@@ -1,0 +1,22 @@
+/**
+ * Loads a module of ours on first use, synchronously: adapters bring libraries (undici, grpc-js, OpenTelemetry) that a process must not
+ * pay for before it calls through them. `require` of ES modules works from Node 22.12 on, since no module here awaits at its top level.
+ */
+import { createRequire } from 'node:module';
+
+const require = createRequire(import.meta.url);
+
+/** Source runs as `.ts` (type stripping), the package as `.js`. */
+const SUFFIX = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
+
+export interface LazyModules {
+  './adapters/undici/index': typeof import('./adapters/undici/index.ts');
+  './adapters/grpc/index': typeof import('./adapters/grpc/index.ts');
+  './adapters/node-http/index': typeof import('./adapters/node-http/index.ts');
+  './adapters/opentelemetry/index': typeof import('./adapters/opentelemetry/index.ts');
+  './registration': typeof import('./registration.ts');
+}
+
+export function load<P extends keyof LazyModules>(path: P): LazyModules[P] {
+  return require(`${path}${SUFFIX}`) as LazyModules[P];
+}

@@ -1,0 +1,348 @@
+/**
+ * The running mesh: wires source, clusters, plans and adapters, and owns every lifetime. `facade.ts` is what applications see of it;
+ * `start.ts` reads configuration and attaches the source.
+ */
+import type { ConfigSource } from './config/resource.ts';
+import type { UpstreamTlsConfig } from './config/tls.ts';
+import type { DownstreamTlsConfig } from './config/tls.ts';
+import type { Attempt, Call, InboundCall, OutboundCall } from './core/call.ts';
+import type { Alarm, Clock } from './core/clock.ts';
+import type { InboundEngine, OutboundEngine } from './core/engine.ts';
+import type { Deps, FilterFactory } from './core/extension.ts';
+import { MeshError } from './core/errors.ts';
+import type { FailureKind } from './core/failure.ts';
+import { failure, FAILURES } from './core/failure.ts';
+import type { Layer } from './core/handler.ts';
+import { Lane } from './core/lane.ts';
+import type { Logger } from './core/log.ts';
+import type { Observer } from './core/observer.ts';
+import { ObserverSet } from './core/observer.ts';
+import type { Random } from './core/random.ts';
+import type { Reply } from './core/reply.ts';
+import { failureReply } from './core/reply.ts';
+import { Scope } from './core/scope.ts';
+import type { OutboundTarget, TargetLabels } from './core/target.ts';
+import type { ClientSecurity, ServerSecurity } from './core/tls.ts';
+import type { MeshCluster } from './cluster/cluster.ts';
+import { Clusters } from './cluster/clusters.ts';
+import { FilterChain } from './filters/chain.ts';
+import { MeshInboundListener } from './inbound-listeners.ts';
+import type { HostPatterns } from './matching/host-patterns.ts';
+import { exactHosts } from './matching/host-patterns.ts';
+import type { PlanDeps } from './plan.ts';
+import type { Lookup, Root } from './roots.ts';
+import { Roots } from './roots.ts';
+
+/** TLS contexts as the mesh needs them (security/tls-context.ts). */
+export interface TlsSupply {
+  client(config: UpstreamTlsConfig): ClientSecurity;
+  server(config: DownstreamTlsConfig): ServerSecurity;
+  close(): void | Promise<void>;
+}
+
+/** What the telemetry side contributes to every target. */
+export interface TelemetrySupply {
+  observers(direction: Call['direction'], labels: TargetLabels, cluster: MeshCluster | undefined): readonly Observer[];
+  /** Runs the application inside the call's context (trace, forwarded headers). */
+  runInContext<R>(call: InboundCall, run: () => R): R;
+  /** Counters and latencies by route and cluster, as plain data. */
+  describe(): unknown;
+  close(): void | Promise<void>;
+}
+
+export interface MeshParts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly telemetry: TelemetrySupply;
+  readonly filters: readonly FilterFactory<unknown>[];
+  readonly attemptLayers: readonly Layer<Attempt>[];
+  /** Milliseconds that a call may wait for the first configuration. */
+  readonly startTimeoutMs: number;
+}
+
+class Waiter implements Alarm {
+  readonly woken: Promise<boolean>;
+  #resolve: ((changed: boolean) => void) | undefined;
+  constructor() {
+    this.woken = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+  wake(): void {
+    this.#resolve?.(true);
+  }
+  onAlarm(): void {
+    this.#resolve?.(false);
+  }
+  cancel(): void {
+    this.#resolve?.(false);
+  }
+}
+
+const UNROUTED: TargetLabels = Object.freeze({ listener: '', routeConfig: '', virtualHost: '', route: '', cluster: '' });
+
+export class MeshEngine implements OutboundEngine, InboundEngine {
+  readonly clock: Clock;
+  readonly parts: MeshParts;
+  readonly scope = new Scope();
+  epoch = 0;
+  draining = false;
+  closed = false;
+  source: ConfigSource | undefined;
+  roots: Roots | undefined;
+  clusters: Clusters | undefined;
+  /** Why no source could be attached; calls to included hosts fail with it. */
+  problem = '';
+  include: HostPatterns | undefined;
+  #tls: TlsSupply | undefined;
+  #unrouted: OutboundTarget | undefined;
+  #known = new Map<string, boolean>();
+  readonly #random: Random;
+  readonly #waiters = new Set<Waiter>();
+  readonly #listeners = new Map<string, MeshInboundListener>();
+  readonly #lane = new Lane();
+  #active = 0;
+  readonly #counting: Observer = {
+    onCallStart: () => void this.#active++,
+    onCallEnd: () => {
+      this.#active--;
+      if (this.#active === 0 && this.draining) this.#wake();
+    },
+  };
+
+  constructor(parts: MeshParts) {
+    this.parts = parts;
+    this.clock = parts.clock;
+    this.#random = parts.random;
+    ObserverSet.report = (error) => parts.log.warn('an observer threw', { error: String(error) });
+  }
+
+  /** Calls in flight in both directions. */
+  get active(): number {
+    return this.#active;
+  }
+
+  /** Gives the engine its configuration; called once, maybe after the first calls have come. */
+  attach(source: ConfigSource, include: HostPatterns | undefined, tls: TlsSupply): void {
+    if (this.closed) {
+      void source.close();
+      return;
+    }
+    const { clock, random, log } = this.parts;
+    const deps: Deps = { clock, random, log };
+    this.source = this.scope.own(source);
+    this.scope.own({ close: () => tls.close() });
+    this.clusters = this.scope.own(new Clusters({ ...deps, security: (config) => tls.client(config) }));
+    const plan: PlanDeps = {
+      deps,
+      clusters: this.clusters,
+      filters: new FilterChain(this.parts.filters, deps),
+      attemptLayers: this.parts.attemptLayers,
+      observers: (direction, labels, cluster) => this.#observers(direction, labels, cluster),
+    };
+    this.include = include;
+    this.#tls = tls;
+    const roots = new Roots(source, this.clusters, plan, () => this.#changed());
+    this.roots = roots;
+    source.onChange(() => this.#lane.run(() => roots.sync()));
+    for (const host of include === undefined ? [] : exactHosts(include.patterns)) for (const name of source.candidates(host)) roots.demand(name);
+    for (const name of include === undefined ? source.listeners() : []) roots.demand(name);
+    this.#changed();
+  }
+
+  /** No source will come: calls to included hosts fail with `problem`. */
+  abandon(problem: string, include: HostPatterns | undefined): void {
+    this.problem = problem;
+    this.include = include;
+    this.#changed();
+  }
+
+  includes(authority: string): boolean {
+    let included = this.#known.get(authority);
+    if (included === undefined) {
+      included = this.include === undefined ? (this.source?.candidates(authority).length ?? 0) > 0 : this.include.matches(authority);
+      if (this.#known.size > 10_000) this.#known.clear();
+      this.#known.set(authority, included);
+    }
+    return included;
+  }
+
+  open(call: OutboundCall): OutboundTarget | Reply | undefined {
+    if (this.closed) return this.#refuse(call, FAILURES.meshClosed, 'the mesh is closed');
+    const lookup = this.#lookup(call.head.authority);
+    if (lookup === undefined || lookup.status === 'waiting') return undefined;
+    if (lookup.status === 'failed') return this.#refuse(call, FAILURES.routeNotFound, lookup.reason);
+    for (const table of lookup.tables) {
+      const target = table.match(call, this.#random);
+      if (target === undefined) continue;
+      call.startedAt = this.clock.now();
+      call.target = target;
+      target.observers.callStart(call);
+      return target;
+    }
+    const { method, authority, path } = call.head;
+    return this.#refuse(call, FAILURES.routeNotFound, `no route for ${method} ${authority}${path} in listener "${lookup.listener}"`);
+  }
+
+  async handle(call: OutboundCall): Promise<Reply> {
+    const opened = call.target ?? this.open(call) ?? (await this.#waitFor(call));
+    if (!('handler' in opened)) return opened;
+    try {
+      return await opened.handler.handle(call);
+    } catch (error) {
+      return failureReply(failure(FAILURES.filterFailed, `a layer failed: ${error instanceof Error ? error.message : String(error)}`, error));
+    }
+  }
+
+  /** Waits until every listener that is asked for has an answer. */
+  async ready(timeoutMs: number): Promise<void> {
+    const deadline = this.clock.now() + timeoutMs;
+    for (;;) {
+      if (this.closed) throw new MeshError('ERR_MESH_CLOSED', 'the mesh was closed while it waited for its configuration');
+      if (this.problem !== '') throw new MeshError('ERR_MESH_CONFIG', this.problem);
+      const roots = this.roots === undefined ? undefined : [...this.roots.values()];
+      if (roots !== undefined && roots.every((root) => root.status !== 'waiting')) {
+        const broken = roots.filter((root) => root.status === 'failed');
+        if (roots.length > 0 && broken.length === roots.length && roots.every((root) => !this.#optional(root))) {
+          throw new MeshError('ERR_MESH_CONFIG', `no listener could be configured: ${broken.map((root) => root.reason).join('; ')}`);
+        }
+        return;
+      }
+      if (roots !== undefined && this.#settled(roots)) return;
+      if (!(await this.#wait(deadline))) {
+        const waiting = (roots ?? []).filter((root) => root.status === 'waiting').map((root) => root.name);
+        const problem = this.source?.describe().problem;
+        throw new MeshError('ERR_MESH_START_TIMEOUT', `no complete configuration within ${timeoutMs} ms${waiting.length === 0 ? '' : `, still waiting for ${waiting.join(', ')}`}`, {
+          cure: problem === undefined ? 'Check that the control plane knows these names' : `The control plane says: ${problem}`,
+        });
+      }
+    }
+  }
+
+  listen(host: string, port: number): MeshInboundListener {
+    const key = `${host}|${port}`;
+    let listener = this.#listeners.get(key);
+    if (listener === undefined) {
+      const tls = (config: DownstreamTlsConfig): ServerSecurity => {
+        if (this.#tls === undefined) throw new MeshError('ERR_MESH_CONFIG', 'no configuration is attached');
+        return this.#tls.server(config);
+      };
+      listener = new MeshInboundListener(host, port, { clock: this.clock, random: this.#random, security: tls, root: (h, p) => this.#inboundRoot(h, p) });
+      this.#listeners.set(key, listener);
+    }
+    return listener;
+  }
+
+  runInContext<R>(call: InboundCall, run: () => R): R {
+    return this.parts.telemetry.runInContext(call, run);
+  }
+
+  /** Refuses new inbound work, waits for what runs (at most `drainMs`), then closes everything. */
+  async close(drainMs: number): Promise<void> {
+    if (this.closed) return;
+    this.draining = true;
+    for (const listener of this.#listeners.values()) listener.refresh();
+    const deadline = this.clock.now() + drainMs;
+    while (this.#active > 0 && this.clock.now() < deadline) await this.#wait(deadline);
+    this.closed = true;
+    this.epoch++;
+    this.#wake();
+    await this.scope.close();
+    await this.parts.telemetry.close();
+  }
+
+  #lookup(authority: string): Lookup | undefined {
+    if (this.problem !== '') return { status: 'failed', reason: this.problem };
+    return this.roots?.lookup(authority);
+  }
+
+  /** Listeners that were only asked for because a name might be meant (the authority without its port...) may be absent. */
+  #optional(root: Root): boolean {
+    return this.include !== undefined && this.include.patterns.every((pattern) => pattern.includes('*')) && root.plan === undefined;
+  }
+
+  /** With several candidates per host, one that is there is enough. */
+  #settled(roots: readonly Root[]): boolean {
+    if (this.include === undefined || this.source === undefined) return false;
+    const byName = new Map(roots.map((root) => [root.name, root]));
+    const hosts = exactHosts(this.include.patterns);
+    const source = this.source;
+    return hosts.length > 0 && hosts.every((host) => source.candidates(host).some((name) => byName.get(name)?.status === 'ready'));
+  }
+
+  #inboundRoot(host: string, port: number): Root | 'passthrough' | undefined {
+    if (this.source === undefined || this.roots === undefined) return undefined;
+    const name = this.source.inboundListener(host, port);
+    return name === undefined ? 'passthrough' : this.roots.demand(name);
+  }
+
+  #observers(direction: Call['direction'], labels: TargetLabels, cluster: MeshCluster | undefined): ObserverSet {
+    const own = this.parts.telemetry.observers(direction, labels, cluster);
+    return new ObserverSet([this.#counting, ...own, ...(cluster === undefined ? [] : [cluster.observer])]);
+  }
+
+  #changed(): void {
+    this.epoch++;
+    this.#known = new Map();
+    for (const listener of this.#listeners.values()) listener.refresh();
+    this.#wake();
+  }
+
+  #wake(): void {
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    for (const waiter of waiters) waiter.wake();
+  }
+
+  /** Fails a call that has no route; it is started all the same, so that it is counted and traced. */
+  #refuse(call: OutboundCall, kind: FailureKind, message: string): Reply {
+    this.#unrouted ??= {
+      handler: { handle: () => Promise.resolve(failureReply(failure(FAILURES.routeNotFound, 'no route'))) },
+      direct: undefined,
+      observers: this.#observers('outbound', UNROUTED, undefined),
+      cluster: undefined,
+      labels: UNROUTED,
+      clock: this.clock,
+    };
+    call.startedAt = this.clock.now();
+    call.target = this.#unrouted;
+    call.target.observers.callStart(call);
+    return failureReply(failure(kind, message));
+  }
+
+  /** True when something changed, false when `deadline` passed. */
+  async #wait(deadline: number, waiter = new Waiter()): Promise<boolean> {
+    this.#waiters.add(waiter);
+    const timer = this.clock.set(waiter, Math.max(0, deadline - this.clock.now()));
+    const changed = await waiter.woken;
+    this.clock.clear(timer);
+    this.#waiters.delete(waiter);
+    return changed;
+  }
+
+  async #waitFor(call: OutboundCall): Promise<OutboundTarget | Reply> {
+    const deadline = Math.min(this.clock.now() + this.parts.startTimeoutMs, call.deadline);
+    for (;;) {
+      const waiter = new Waiter();
+      call.pending = waiter;
+      const changed = await this.#wait(deadline, waiter);
+      call.pending = undefined;
+      if (call.cancelled !== undefined) return failureReply(call.cancelled);
+      const opened = this.open(call);
+      if (opened !== undefined) return opened;
+      if (!changed && this.clock.now() >= deadline) return this.#startTimeout(call);
+    }
+  }
+
+  #startTimeout(call: OutboundCall): Reply {
+    const lookup = this.#lookup(call.head.authority);
+    const asked = lookup?.status === 'waiting' ? ` (asked for listeners ${lookup.asked.map((name) => `"${name}"`).join(', ')})` : '';
+    const problem = this.source?.describe().problem;
+    return this.#refuse(
+      call,
+      FAILURES.startTimeout,
+      `no configuration for "${call.head.authority}" within ${this.parts.startTimeoutMs} ms${asked}${problem === undefined ? '' : `; control plane: ${problem}`}`,
+    );
+  }
+}

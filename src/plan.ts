@@ -1,0 +1,215 @@
+/**
+ * Snapshot → plan: route tables whose leaves are targets with assembled stacks. Parts whose resources did not change are reused, so an
+ * update of endpoints compiles nothing; stacks are assembled on a route's first use (thousands of routes, few used).
+ */
+import type { HttpManagerConfig } from './config/listener.ts';
+import type { ResolvedRoutes, Snapshot } from './config/snapshot.ts';
+import type { Attempt, Call, OutboundCall } from './core/call.ts';
+import type { Deps } from './core/extension.ts';
+import { failure, FAILURES } from './core/failure.ts';
+import type { Handler, Layer } from './core/handler.ts';
+import { stack } from './core/handler.ts';
+import type { ObserverSet } from './core/observer.ts';
+import { failureReply, LocalReply } from './core/reply.ts';
+import type { InboundTarget, OutboundTarget, TargetLabels } from './core/target.ts';
+import type { MeshCluster } from './cluster/cluster.ts';
+import type { Clusters } from './cluster/clusters.ts';
+import type { FilterChain } from './filters/chain.ts';
+import { inbound } from './inbound.ts';
+import { outbound } from './outbound.ts';
+import { answer } from './routing/answer.ts';
+import { mutateHeaders } from './routing/mutate-headers.ts';
+import type { RouteContext } from './routing/route-table.ts';
+import { RouteTable } from './routing/route-table.ts';
+
+export interface PlanDeps {
+  readonly deps: Deps;
+  readonly clusters: Clusters;
+  readonly filters: FilterChain;
+  readonly attemptLayers: readonly Layer<Attempt>[];
+  /** Observers of a target: metrics, tracing, the cluster's own. */
+  observers(direction: Call['direction'], labels: TargetLabels, cluster: MeshCluster | undefined): ObserverSet;
+}
+
+export interface NamedTarget {
+  readonly target: OutboundTarget | InboundTarget;
+  readonly layers: readonly string[];
+}
+
+export type Routed<T> = { readonly ok: true; readonly table: RouteTable<T> } | { readonly ok: false; readonly reason: string };
+
+interface Part {
+  readonly routes: ResolvedRoutes;
+  readonly clusters: readonly unknown[];
+  readonly outbound: Routed<OutboundTarget>;
+  readonly inbound: Routed<InboundTarget>;
+}
+
+/** The compiled form of one root. */
+export class RootPlan {
+  readonly snapshot: Snapshot;
+  readonly #parts: ReadonlyMap<HttpManagerConfig, Part>;
+  /** Stacks assembled so far, for `describe()`. */
+  readonly assembled: Map<string, readonly string[]>;
+
+  constructor(snapshot: Snapshot, parts: ReadonlyMap<HttpManagerConfig, Part>, assembled: Map<string, readonly string[]>) {
+    this.snapshot = snapshot;
+    this.#parts = parts;
+    this.assembled = assembled;
+  }
+
+  outbound(manager: HttpManagerConfig): Routed<OutboundTarget> | undefined {
+    return this.#parts.get(manager)?.outbound;
+  }
+
+  inbound(manager: HttpManagerConfig): Routed<InboundTarget> | undefined {
+    return this.#parts.get(manager)?.inbound;
+  }
+
+  part(manager: HttpManagerConfig): Part | undefined {
+    return this.#parts.get(manager);
+  }
+}
+
+/** Compiles `snapshot`; returns `previous` itself when nothing but endpoints changed. */
+export function compile(snapshot: Snapshot, previous: RootPlan | undefined, plan: PlanDeps): RootPlan {
+  const parts = new Map<HttpManagerConfig, Part>();
+  const assembled = new Map<string, readonly string[]>();
+  let same = previous !== undefined && previous.snapshot.listener === snapshot.listener;
+  for (const [manager, routes] of snapshot.routes) {
+    const clusters = clusterConfigs(routes, snapshot);
+    const before = previous?.part(manager);
+    if (before !== undefined && sameRoutes(before.routes, routes) && sameItems(before.clusters, clusters)) {
+      parts.set(manager, before);
+      continue;
+    }
+    same = false;
+    parts.set(manager, { routes, clusters, ...tables(manager, routes, snapshot, plan, assembled) });
+  }
+  if (same && previous !== undefined) return previous;
+  if (previous !== undefined) for (const [name, layers] of previous.assembled) assembled.set(name, layers);
+  return new RootPlan(snapshot, parts, assembled);
+}
+
+function sameRoutes(a: ResolvedRoutes, b: ResolvedRoutes): boolean {
+  return a.ok ? b.ok && a.config === b.config : !b.ok && a.reason === b.reason;
+}
+
+function sameItems(a: readonly unknown[], b: readonly unknown[]): boolean {
+  return a.length === b.length && a.every((item, index) => item === b[index]);
+}
+
+/** What of the clusters a stack depends on: their configuration, or the reason why there is none; never their endpoints. */
+function clusterConfigs(routes: ResolvedRoutes, snapshot: Snapshot): readonly unknown[] {
+  if (!routes.ok) return [];
+  return Array.from(snapshot.clusters.values(), (cluster) => (cluster.ok ? cluster.config : cluster.reason));
+}
+
+function tables(
+  manager: HttpManagerConfig,
+  routes: ResolvedRoutes,
+  snapshot: Snapshot,
+  plan: PlanDeps,
+  assembled: Map<string, readonly string[]>,
+): { outbound: Routed<OutboundTarget>; inbound: Routed<InboundTarget> } {
+  if (!routes.ok) return { outbound: routes, inbound: routes };
+  const maker = new TargetMaker(manager, snapshot, plan, assembled);
+  const outboundTable = new RouteTable<OutboundTarget>(routes.config, (where) => maker.outbound(where));
+  // Tables index eagerly; the inbound one is made only where the listener is a server's.
+  const inboundTable = snapshot.listener.api === undefined ? new RouteTable<InboundTarget>(routes.config, (where) => maker.inbound(where)) : undefined;
+  return {
+    outbound: { ok: true, table: outboundTable },
+    inbound: inboundTable === undefined ? { ok: false, reason: 'an API listener serves no inbound traffic' } : { ok: true, table: inboundTable },
+  };
+}
+
+class TargetMaker {
+  readonly #manager: HttpManagerConfig;
+  readonly #snapshot: Snapshot;
+  readonly #plan: PlanDeps;
+  readonly #assembled: Map<string, readonly string[]>;
+
+  constructor(manager: HttpManagerConfig, snapshot: Snapshot, plan: PlanDeps, assembled: Map<string, readonly string[]>) {
+    this.#manager = manager;
+    this.#snapshot = snapshot;
+    this.#plan = plan;
+    this.#assembled = assembled;
+  }
+
+  outbound(where: RouteContext): OutboundTarget {
+    const { deps, clusters } = this.#plan;
+    const labels = this.#labels(where);
+    const filters = this.#filters(where, 'outbound');
+    const { action } = where.route;
+    if (action.kind !== 'forward') return this.#answering(where, labels, filters);
+    const resolved = this.#snapshot.clusters.get(where.clusterName);
+    const cluster = clusters.get(where.clusterName);
+    if (cluster === undefined || resolved?.ok === false) {
+      const reason = resolved?.ok === false ? resolved.reason : `the route names cluster "${where.clusterName}", which is not configured`;
+      return this.#local(labels, stack<OutboundCall>(filters, notFound(reason, action.clusterNotFoundStatus)), ['cluster-not-found']);
+    }
+    const made = outbound({ where, action, manager: this.#manager, cluster, filters, attemptLayers: this.#plan.attemptLayers }, deps);
+    this.#remember(labels, made.names);
+    return { handler: made.handler, direct: made.direct, observers: this.#plan.observers('outbound', labels, cluster), cluster, labels, clock: deps.clock };
+  }
+
+  inbound(where: RouteContext): InboundTarget {
+    const labels = this.#labels(where);
+    const made = inbound({ where, filters: this.#filters(where, 'inbound') }, answer(where));
+    this.#remember(labels, made.names);
+    return {
+      handler: made.handler,
+      steps: made.steps,
+      observers: this.#plan.observers('inbound', labels, undefined),
+      labels,
+      clock: this.#plan.deps.clock,
+    };
+  }
+
+  #answering(where: RouteContext, labels: TargetLabels, filters: readonly Layer<Call>[]): OutboundTarget {
+    const mutation = mutateHeaders(where);
+    const layers: Layer<OutboundCall>[] = mutation === undefined ? [...filters] : [...filters, mutation];
+    const innermost: Handler<OutboundCall> = answer(where) ?? notFound('the route has no action that can be done here', 503);
+    return this.#local(labels, stack(layers, innermost), [...layers.map((l) => l.name), 'answer']);
+  }
+
+  #local(labels: TargetLabels, handler: Handler<OutboundCall>, names: readonly string[]): OutboundTarget {
+    this.#remember(labels, names);
+    const { deps } = this.#plan;
+    return { handler, direct: undefined, observers: this.#plan.observers('outbound', labels, undefined), cluster: undefined, labels, clock: deps.clock };
+  }
+
+  #filters(where: RouteContext, direction: Call['direction']): readonly Layer<Call>[] {
+    const levels = [where.route.filterOverrides, where.virtualHost.filterOverrides];
+    if (where.weighted !== undefined) levels.unshift(where.weighted.filterOverrides);
+    return this.#plan.filters.layers(this.#manager.filters, levels, direction);
+  }
+
+  #labels(where: RouteContext): TargetLabels {
+    return Object.freeze({
+      listener: this.#snapshot.root,
+      routeConfig: where.routeConfig.name,
+      virtualHost: where.virtualHost.name,
+      route: where.route.name === '' ? describeMatch(where) : where.route.name,
+      cluster: where.clusterName,
+    });
+  }
+
+  #remember(labels: TargetLabels, names: readonly string[]): void {
+    this.#assembled.set(`${labels.virtualHost}/${labels.route}${labels.cluster === '' ? '' : ` -> ${labels.cluster}`}`, names);
+  }
+}
+
+function describeMatch(where: RouteContext): string {
+  const { path } = where.route.match;
+  return `${path.kind} ${path.value}`;
+}
+
+function notFound(reason: string, status: number): Handler<OutboundCall> {
+  const failed = failure(FAILURES.clusterNotFound, reason);
+  const make = (): LocalReply => {
+    const reply = failureReply(failed);
+    return status === reply.status ? reply : new LocalReply(status, reply.headers, reply.body.text, reply.grpcStatus, failed);
+  };
+  return { handle: () => Promise.resolve(make()) };
+}

@@ -1,0 +1,172 @@
+/**
+ * Which configuration a request gets: keeps one root per listener in use, resolves and compiles them when the source changes, and
+ * finds the route tables for an authority. The naming rules themselves belong to the source (`ConfigSource.candidates`).
+ */
+import type { ListenerConfig } from './config/listener.ts';
+import type { ConfigSource, ResourceKey } from './config/resource.ts';
+import { resolve } from './config/resolve.ts';
+import { managersOf } from './config/resolve.ts';
+import type { Snapshot } from './config/snapshot.ts';
+import type { OutboundTarget } from './core/target.ts';
+import type { Clusters } from './cluster/clusters.ts';
+import { splitAuthority } from './matching/host-patterns.ts';
+import type { PlanDeps, RootPlan } from './plan.ts';
+import { compile } from './plan.ts';
+import type { RouteTable } from './routing/route-table.ts';
+
+export interface Root {
+  readonly name: string;
+  status: 'waiting' | 'ready' | 'failed';
+  /** Kept from the last complete configuration, also while a newer one is incomplete or broken. */
+  plan: RootPlan | undefined;
+  reason: string;
+  missing: readonly ResourceKey[];
+}
+
+export type Lookup =
+  | { readonly status: 'ready'; readonly tables: readonly RouteTable<OutboundTarget>[]; readonly listener: string }
+  | { readonly status: 'failed'; readonly reason: string }
+  | { readonly status: 'waiting'; readonly asked: readonly string[] };
+
+export class Roots {
+  readonly #source: ConfigSource;
+  readonly #clusters: Clusters;
+  readonly #plan: PlanDeps;
+  readonly #onChange: () => void;
+  readonly #roots = new Map<string, Root>();
+  #lookups = new Map<string, Lookup>();
+  #wanted = '';
+
+  constructor(source: ConfigSource, clusters: Clusters, plan: PlanDeps, onChange: () => void) {
+    this.#source = source;
+    this.#clusters = clusters;
+    this.#plan = plan;
+    this.#onChange = onChange;
+  }
+
+  values(): Iterable<Root> {
+    return this.#roots.values();
+  }
+
+  /** Starts to follow a listener; a source that answers at once has it ready on return. */
+  demand(name: string): Root {
+    const known = this.#roots.get(name);
+    if (known !== undefined) return known;
+    const root: Root = { name, status: 'waiting', plan: undefined, reason: '', missing: [] };
+    this.#roots.set(name, root);
+    this.sync();
+    return root;
+  }
+
+  /** The route tables for an authority; remembered until something changes. */
+  lookup(authority: string): Lookup {
+    let found = this.#lookups.get(authority);
+    if (found === undefined) {
+      found = this.#find(authority);
+      this.#lookups.set(authority, found);
+    }
+    return found;
+  }
+
+  /** Resolves every root again; swaps in what is complete. One synchronous step: no caller sees half of it. */
+  sync(): void {
+    let changed = false;
+    const used: ResourceKey[] = [];
+    const complete: { root: Root; snapshot: Snapshot }[] = [];
+    for (const root of this.#roots.values()) {
+      const resolution = resolve(root.name, this.#source);
+      used.push(...resolution.used);
+      const before = root.status;
+      root.missing = resolution.status === 'waiting' ? resolution.missing : [];
+      if (resolution.status === 'complete') {
+        complete.push({ root, snapshot: resolution.snapshot });
+        continue;
+      }
+      if (resolution.status === 'failed') {
+        // The last good configuration goes only when the source says that the listener is gone.
+        root.status = 'failed';
+        root.reason = resolution.reason;
+        if (root.plan !== undefined) changed = true;
+        root.plan = undefined;
+      } else if (root.plan === undefined) {
+        root.status = 'waiting';
+      }
+      changed ||= before !== root.status;
+    }
+    // Clusters first, so that no route leads to one that does not run.
+    const live = complete.map(({ snapshot }) => snapshot);
+    for (const root of this.#roots.values()) {
+      if (root.plan !== undefined && !complete.some((entry) => entry.root === root)) live.push(root.plan.snapshot);
+    }
+    this.#clusters.reconcile(live);
+    for (const { root, snapshot } of complete) {
+      const plan = compile(snapshot, root.plan, this.#plan);
+      changed ||= plan !== root.plan || root.status !== 'ready';
+      root.plan = plan;
+      root.status = 'ready';
+      root.reason = '';
+    }
+    this.#want(used);
+    if (changed) {
+      this.#lookups = new Map();
+      this.#onChange();
+    }
+  }
+
+  #want(used: readonly ResourceKey[]): void {
+    const keys = new Map<string, ResourceKey>();
+    for (const key of used) keys.set(`${key.kind}\n${key.name}`, key);
+    const signature = [...keys.keys()].sort().join('\n\n');
+    if (signature === this.#wanted) return;
+    this.#wanted = signature;
+    this.#source.want([...keys.values()]);
+  }
+
+  #find(authority: string): Lookup {
+    const asked = [...this.#source.candidates(authority), ...this.#socketListeners(authority)];
+    const reasons: string[] = [];
+    let waiting = false;
+    for (const name of asked) {
+      const root = this.demand(name);
+      if (root.plan !== undefined) {
+        const tables = tablesOf(root.plan);
+        if (tables.length > 0) return { status: 'ready', tables, listener: name };
+        reasons.push(problemOf(root.plan));
+      } else if (root.status === 'failed') {
+        reasons.push(root.reason);
+      } else {
+        waiting = true;
+      }
+    }
+    if (waiting) return { status: 'waiting', asked };
+    return { status: 'failed', reason: reasons.length === 0 ? `no listener is configured for "${authority}"` : reasons.join('; ') };
+  }
+
+  /** The sidecar view: outbound socket listeners on the request's port (Envoy and Istio: `0.0.0.0_80`). */
+  #socketListeners(authority: string): readonly string[] {
+    const port = Number(splitAuthority(authority).port || '80');
+    return this.#source.listeners().filter((name) => {
+      const state = this.#source.get('listener', name);
+      return state.status === 'present' && isOutboundSocket(state.value, port);
+    });
+  }
+}
+
+function isOutboundSocket(listener: ListenerConfig, port: number): boolean {
+  return listener.api === undefined && listener.address?.port === port && listener.direction !== 'inbound';
+}
+
+function tablesOf(plan: RootPlan): readonly RouteTable<OutboundTarget>[] {
+  return managersOf(plan.snapshot.listener).flatMap((manager) => {
+    const routed = plan.outbound(manager);
+    return routed?.ok === true ? [routed.table] : [];
+  });
+}
+
+function problemOf(plan: RootPlan): string {
+  for (const manager of managersOf(plan.snapshot.listener)) {
+    const routed = plan.outbound(manager);
+    if (routed?.ok === false) return routed.reason;
+  }
+  return `listener "${plan.snapshot.root}" has no HTTP routes`;
+}

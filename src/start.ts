@@ -1,0 +1,179 @@
+/**
+ * From options, environment and files to a running engine: which configuration counts, in which order, and the source that serves it.
+ * Reading and validating is synchronous (`inmesh/register` needs that); what speaks xDS is loaded afterwards.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { extname, resolve as resolvePath } from 'node:path';
+import type { Bootstrap, CertificateProviderConfig } from './config/bootstrap.ts';
+import type { ConfigSource } from './config/resource.ts';
+import type { Attempt } from './core/call.ts';
+import type { Clock } from './core/clock.ts';
+import { readEnvironment } from './core/environment.ts';
+import type { Environment } from './core/environment.ts';
+import { MeshError } from './core/errors.ts';
+import type { FilterFactory, LbPolicyFactory } from './core/extension.ts';
+import type { Layer } from './core/handler.ts';
+import type { Logger } from './core/log.ts';
+import { quietLogger } from './core/log.ts';
+import type { Observer } from './core/observer.ts';
+import { RealClock } from './core/real-clock.ts';
+import type { Random } from './core/random.ts';
+import { realRandom } from './core/random.ts';
+import { LB_POLICIES } from './balancing/registry.ts';
+import type { BreakerConfig } from './config/cluster.ts';
+import { FILTERS } from './filters/registry.ts';
+import type { HostPatterns } from './matching/host-patterns.ts';
+import { hostPatterns } from './matching/host-patterns.ts';
+import { load } from './lazy.ts';
+import { MeshEngine } from './mesh.ts';
+import { TlsContexts } from './security/tls-context.ts';
+import { MeshYamlSource } from './sources/mesh-yaml-source.ts';
+import { Telemetry } from './telemetry/telemetry.ts';
+import type { Tracer } from './telemetry/tracer.ts';
+import { readBootstrap } from './xds/bootstrap.ts';
+
+/** Options of `createMesh`. All are optional; a string stands for `{ config: string }`. */
+export interface MeshOptions {
+  /** Path of a `mesh.yaml`, or of a bootstrap in the gRPC format (`.json`). Wins over the environment. */
+  readonly config?: string;
+  /** A bootstrap in the gRPC format, as an object. Wins over `config`. */
+  readonly bootstrap?: object;
+  /**
+   * Hosts that belong to the mesh: `reviews`, `reviews:9080`, `*.svc.cluster.local`, `*`. Default: `INMESH_INCLUDE` (comma-separated), then
+   * the key `include` of `mesh.yaml`, then the hosts of `mesh.yaml`. `xds:///` targets always belong.
+   */
+  readonly include?: readonly string[];
+  /** Milliseconds that a call to an included host may wait for the first configuration; default 15 000. */
+  readonly startTimeout?: number;
+  /** What HTTP callers see of a failure: a real `Response` with the status a sidecar would give (default), or a thrown `MeshError`. */
+  readonly onFailure?: 'response' | 'throw';
+  /** Subscribe to all listeners and clusters, as an Envoy sidecar does, instead of names on demand; default false. */
+  readonly wildcard?: boolean;
+  /** Read `mesh.yaml` again when it changes; default true. */
+  readonly watch?: boolean;
+  /** opossum breakers by cluster name, beside those of `mesh.yaml`. */
+  readonly breakers?: Readonly<Record<string, Partial<BreakerConfig>>>;
+  /** Filters, LB policies, layers and observers of your own; see `inmesh/extend`. */
+  readonly filters?: readonly FilterFactory<unknown>[];
+  readonly lbPolicies?: readonly LbPolicyFactory<unknown>[];
+  readonly attemptLayers?: readonly Layer<Attempt>[];
+  readonly observers?: readonly Observer[];
+  readonly logger?: Logger;
+  /** For tests: time and chance. */
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+type Configuration =
+  | { readonly kind: 'mesh-yaml'; readonly path: string }
+  | { readonly kind: 'bootstrap'; readonly bootstrap: Bootstrap };
+
+/** Started, but maybe not attached yet: `attached` settles when the source is there, and rejects when it cannot be. */
+export interface Started {
+  readonly engine: MeshEngine;
+  readonly attached: Promise<void>;
+}
+
+const ORDER = 'the argument of createMesh, GRPC_XDS_BOOTSTRAP, GRPC_XDS_BOOTSTRAP_CONFIG, INMESH_CONFIG, ./mesh.yaml';
+
+function readText(path: string, what: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new MeshError('ERR_MESH_CONFIG', `cannot read ${what} ${path}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+  }
+}
+
+function fromFile(path: string, what: string): Configuration {
+  const absolute = resolvePath(path);
+  if (extname(absolute) === '.json') return { kind: 'bootstrap', bootstrap: readBootstrap(readText(absolute, what), absolute) };
+  readText(absolute, what);
+  return { kind: 'mesh-yaml', path: absolute };
+}
+
+function findConfiguration(options: MeshOptions, env: Environment): Configuration {
+  if (options.bootstrap !== undefined) {
+    return { kind: 'bootstrap', bootstrap: readBootstrap(JSON.stringify(options.bootstrap), 'the option "bootstrap"') };
+  }
+  if (options.config !== undefined) return fromFile(options.config, 'the configuration');
+  const path = env['GRPC_XDS_BOOTSTRAP'];
+  if (path !== undefined && path !== '') {
+    return { kind: 'bootstrap', bootstrap: readBootstrap(readText(path, 'the file that GRPC_XDS_BOOTSTRAP names,'), path) };
+  }
+  const text = env['GRPC_XDS_BOOTSTRAP_CONFIG'];
+  if (text !== undefined && text !== '') return { kind: 'bootstrap', bootstrap: readBootstrap(text, 'GRPC_XDS_BOOTSTRAP_CONFIG') };
+  const named = env['INMESH_CONFIG'];
+  if (named !== undefined && named !== '') return fromFile(named, 'the file that INMESH_CONFIG names,');
+  if (existsSync('mesh.yaml')) return { kind: 'mesh-yaml', path: resolvePath('mesh.yaml') };
+  throw new MeshError('ERR_MESH_CONFIG', 'no configuration was found', { cure: `Looked in this order: ${ORDER}` });
+}
+
+function includeOf(options: MeshOptions, env: Environment, file: readonly string[] | undefined): HostPatterns | undefined {
+  const fromEnvironment = env['INMESH_INCLUDE'];
+  const patterns = options.include ?? (fromEnvironment === undefined || fromEnvironment === '' ? undefined : fromEnvironment.split(',')) ?? file;
+  return patterns === undefined ? undefined : hostPatterns(patterns);
+}
+
+/** Reads and validates everything, then starts; throws `MeshError` on anything that is wrong. */
+export function start(input: string | MeshOptions = {}, env: Environment = readEnvironment()): Started {
+  const options: MeshOptions = typeof input === 'string' ? { config: input } : input;
+  const startTimeoutMs = options.startTimeout ?? 15_000;
+  if (!(startTimeoutMs >= 0)) throw new MeshError('ERR_MESH_OPTION', `startTimeout must be a number of milliseconds, not ${String(startTimeoutMs)}`);
+  const clock = options.clock ?? new RealClock();
+  const random = options.random ?? realRandom;
+  const log = options.logger ?? quietLogger;
+  const configuration = findConfiguration(options, env);
+  const filters = [...(options.filters ?? []), ...FILTERS];
+  const telemetry = new Telemetry({ clock, observers: options.observers ?? [], tracer: lateTracer() });
+  const engine = new MeshEngine({ clock, random, log, telemetry, filters, attemptLayers: options.attemptLayers ?? [], startTimeoutMs });
+  const tls = (providers: Readonly<Record<string, CertificateProviderConfig>>): TlsContexts => new TlsContexts({ providers, clock, log });
+
+  if (configuration.kind === 'mesh-yaml') {
+    const source = MeshYamlSource.open(configuration.path, { clock, log, watch: options.watch ?? true });
+    const attach = (): void => engine.attach(source, includeOf(options, env, source.include), tls(source.certificateProviders));
+    if (source.complete) {
+      attach();
+      return { engine, attached: Promise.resolve() };
+    }
+    return { engine, attached: source.loaded.then(attach) };
+  }
+  const { bootstrap } = configuration;
+  const include = includeOf(options, env, undefined) ?? hostPatterns([]);
+  const attached = openXds(bootstrap, options, engine).then((source) => engine.attach(source, include, tls(bootstrap.certificateProviders)));
+  attached.catch((error: unknown) => engine.abandon(`xDS could not be started: ${String(error)}`, include));
+  return { engine, attached };
+}
+
+/** Where `@opentelemetry/api` keeps its globals; `trace` is there once somebody registered a provider. */
+const OTEL_GLOBALS = Symbol.for('opentelemetry.js.api.1');
+
+/** The tracer, once an SDK is registered; until then a lookup and nothing else. */
+function lateTracer(): () => Tracer | undefined {
+  let tracer: Tracer | undefined;
+  return () => {
+    if (tracer !== undefined) return tracer;
+    const globals = Reflect.get(globalThis, OTEL_GLOBALS) as { readonly trace?: unknown } | undefined;
+    if (globals?.trace !== undefined) tracer = load('./adapters/opentelemetry/index').createTracer();
+    return tracer;
+  };
+}
+
+/** Loads grpc-js and protobuf: only processes that speak xDS pay for them. */
+async function openXds(bootstrap: Bootstrap, options: MeshOptions, engine: MeshEngine): Promise<ConfigSource> {
+  const [{ XdsClient }, { RESOURCE_TYPES }, { createAdsTransport }] = await Promise.all([
+    import('./xds/client.ts'),
+    import('./xds/resource-types.ts'),
+    import('./adapters/grpc/ads-stream.ts'),
+  ]);
+  const { clock, random, log, filters } = engine.parts;
+  return new XdsClient({
+    bootstrap,
+    transport: (server) => createAdsTransport(server),
+    types: RESOURCE_TYPES,
+    decode: { filters, lbPolicies: [...(options.lbPolicies ?? []), ...LB_POLICIES], certificateProviders: new Set(Object.keys(bootstrap.certificateProviders)) },
+    clock,
+    random,
+    log,
+    wildcard: options.wildcard ?? false,
+  });
+}
