@@ -2,6 +2,7 @@
  * Least request: the least loaded of a few hosts drawn at random where all weights are equal (Envoy L-40), else an EDF schedule
  * over weight / (active + 1)^bias (L-41). Slow start (L-51) is not done. gRFC A48 limits the draws of a gRPC call to 10.
  */
+import type { LeastRequest as LeastRequestMessage } from '../proto/gen/envoy/extensions/load_balancing_policies/least_request/v3/least_request_pb.js';
 import { ConfigProblem } from '../config/resource.ts';
 import type { OutboundCall } from '../core/call.ts';
 import type { AnyMessage, Deps, LbPolicyFactory, ParseContext } from '../core/extension.ts';
@@ -9,19 +10,8 @@ import type { Endpoint, HostSet, LbPolicy, Picker } from '../core/endpoint.ts';
 import type { Random } from '../core/random.ts';
 import { EdfSchedule } from './edf.ts';
 import { NO_HOSTS, unequalWeights } from './host-weights.ts';
-import type { LocalityLbMessage } from './locality-option.ts';
 import { localityWeightedOption } from './locality-option.ts';
 import { WeightedPicker } from './round-robin.ts';
-
-/** The fields that inmesh reads of the protobuf-es message. */
-interface LeastRequestMessage {
-  readonly choiceCount?: number;
-  readonly activeRequestBias?: { readonly defaultValue: number };
-  readonly slowStartConfig?: unknown;
-  readonly localityLbConfig?: LocalityLbMessage;
-  /** 0: N_CHOICES, 1: FULL_SCAN. */
-  readonly selectionMethod?: number;
-}
 
 export interface LeastRequestConfig {
   /** At least 2, the default. */
@@ -163,7 +153,7 @@ export const leastRequest: LbPolicyFactory<LeastRequestConfig | undefined> = {
     if (choiceCount < 2) throw new ConfigProblem('choice_count', `must be at least 2, is ${choiceCount}`);
     const activeRequestBias = message.activeRequestBias?.defaultValue ?? DEFAULTS.activeRequestBias;
     if (!(activeRequestBias >= 0)) throw new ConfigProblem('active_request_bias', `must be at least 0, is ${activeRequestBias}`);
-    const method = message.selectionMethod ?? 0;
+    const method: number = message.selectionMethod;
     if (method !== 0 && method !== 1) throw new ConfigProblem('selection_method', `unknown value ${method}`);
     if (message.slowStartConfig !== undefined) context.unsupported('slow_start_config');
     const localityWeighted = localityWeightedOption(message.localityLbConfig, context);

@@ -1,15 +1,10 @@
 /** Random: every host with the same chance; host weights do not count (Envoy L-50). */
+import type { Random as RandomMessage } from '../proto/gen/envoy/extensions/load_balancing_policies/random/v3/random_pb.js';
 import type { AnyMessage, Deps, LbPolicyFactory, ParseContext } from '../core/extension.ts';
 import type { Endpoint, HostSet, LbPolicy, Picker } from '../core/endpoint.ts';
 import type { Random } from '../core/random.ts';
 import { NO_HOSTS } from './host-weights.ts';
-import type { LocalityLbMessage } from './locality-option.ts';
 import { localityWeightedOption } from './locality-option.ts';
-
-/** The fields that inmesh reads of the protobuf-es message. */
-interface RandomMessage {
-  readonly localityLbConfig?: LocalityLbMessage;
-}
 
 export interface RandomConfig {
   readonly localityWeighted: boolean;

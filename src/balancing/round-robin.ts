@@ -2,19 +2,13 @@
  * Round robin: by index where all weights are equal, by an EDF schedule where they are not (Envoy L-30 to L-33).
  * Slow start (L-51) is not done.
  */
+import type { RoundRobin as RoundRobinMessage } from '../proto/gen/envoy/extensions/load_balancing_policies/round_robin/v3/round_robin_pb.js';
 import type { AnyMessage, Deps, LbPolicyFactory, ParseContext } from '../core/extension.ts';
 import type { Endpoint, HostSet, LbPolicy, Picker } from '../core/endpoint.ts';
 import type { Random } from '../core/random.ts';
 import { EdfSchedule } from './edf.ts';
 import { NO_HOSTS, unequalWeights } from './host-weights.ts';
-import type { LocalityLbMessage } from './locality-option.ts';
 import { localityWeightedOption } from './locality-option.ts';
-
-/** The fields that inmesh reads of the protobuf-es message. */
-interface RoundRobinMessage {
-  readonly slowStartConfig?: unknown;
-  readonly localityLbConfig?: LocalityLbMessage;
-}
 
 export interface RoundRobinConfig {
   readonly localityWeighted: boolean;
@@ -72,7 +66,10 @@ class RoundRobin implements LbPolicy {
     if (hosts.length === 0) return NO_HOSTS;
     const weights = unequalWeights(hosts);
     if (weights !== undefined) return new WeightedPicker(hosts, weights, this.#random);
-    return new RoundRobinPicker(hosts, previous instanceof RoundRobinPicker ? previous.index : Math.floor(this.#random.next() * 0x3fff_ffff));
+    return new RoundRobinPicker(
+      hosts,
+      previous instanceof RoundRobinPicker ? previous.index : Math.floor(this.#random.next() * 0x3fff_ffff),
+    );
   }
 }
 

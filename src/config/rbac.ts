@@ -29,7 +29,7 @@ export type Principal =
   | { readonly kind: 'any' }
   | { readonly kind: 'and' | 'or'; readonly ids: readonly Principal[] }
   | { readonly kind: 'not'; readonly id: Principal }
-  /** No matcher: any peer that proved an identity over TLS. */
+  /** No matcher: any TLS connection, also without a client certificate (gRFC A41, and Envoy alike). */
   | { readonly kind: 'authenticated'; readonly matcher: StringMatcherConfig | undefined }
   | { readonly kind: 'remote-ip'; readonly cidr: CidrConfig }
   | { readonly kind: 'header'; readonly matcher: HeaderMatcherConfig }

@@ -44,6 +44,8 @@ export interface PeerTls {
   readonly dnsSans: readonly string[];
   /** RFC 2253 text; empty without a certificate. */
   readonly subject: string;
+  /** SNI that the client sent, if any. */
+  readonly serverName?: string;
 }
 
 /**
@@ -99,6 +101,8 @@ export class OutboundCall extends CallLifecycle {
   hash: bigint | undefined = undefined;
   /** Length of the matched path part, for `prefix_rewrite`; -1 when the whole path was matched. */
   matchedLength = -1;
+  /** From `x-envoy-upstream-rq-per-try-timeout-ms`, in milliseconds; -1 when the request carries none. Owned by `resilience/time-limit.ts`. */
+  perTryTimeoutMs = -1;
 
   constructor(head: RequestHead, body: RequestBody, transport: Transport) {
     super(head);

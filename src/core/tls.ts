@@ -20,6 +20,8 @@ export interface ClientSecurity {
   readonly problem: string;
   /** A DNS name for SNI, or undefined to send none (never an IP address: Node 26 throws). */
   readonly serverName: string | undefined;
+  /** True: the endpoint's hostname, where it has one, is sent instead of `serverName` (gRFC A101). */
+  readonly autoHostSni?: boolean;
   readonly alpn: readonly string[];
   /** Whether the chain is verified against roots at all. */
   readonly verifiesChain: boolean;

@@ -1,4 +1,5 @@
 /** REGISTRY of HTTP filters: a new filter is one file (or folder) and one line here. */
 import type { FilterFactory } from '../core/extension.ts';
+import { rbacFilter } from './rbac/index.ts';
 
-export const FILTERS: readonly FilterFactory<unknown>[] = [];
+export const FILTERS: readonly FilterFactory<unknown>[] = [rbacFilter];

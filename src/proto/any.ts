@@ -65,7 +65,7 @@ export function unpack<T>(any: AnyMessage): T {
   }
 }
 
-export function pack(typeName: string, init: object): AnyMessage {
+export function pack(typeName: string, init: Readonly<Record<string, unknown>>): AnyMessage {
   const schema = needSchema(typeName);
   return { typeUrl: typeUrlOf(typeName), value: toBinary(schema, create(schema, init)) };
 }

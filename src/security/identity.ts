@@ -33,7 +33,10 @@ const NOBODY: PeerTls = Object.freeze({ authenticated: false, uriSans: [], dnsSa
  */
 export function peerTlsOf(socket: TLSSocket, verified: boolean = socket.authorized): PeerTls {
   const certificate = verified ? socket.getPeerX509Certificate() : undefined;
-  return certificate === undefined ? NOBODY : peerTlsOfCertificate(certificate);
+  const peer = certificate === undefined ? NOBODY : peerTlsOfCertificate(certificate);
+  // On the server side `servername` is false when the client sent none; Node's types forget it.
+  const { servername } = socket as { readonly servername?: string | false };
+  return typeof servername === 'string' && servername !== '' ? Object.freeze({ ...peer, serverName: servername }) : peer;
 }
 
 /** The identity in a certificate that the caller has verified. */

@@ -23,4 +23,9 @@ export interface ResourceType<K extends ResourceKind = ResourceKind> {
   readonly fullState: boolean;
   /** `bytes` is the value of the `Any`. Never throws. */
   decode(bytes: Uint8Array, context: DecodeContext): Decoded<ResourceTypes[K]>;
+  /**
+   * The same for resources that can be large: yields about every millisecond of work, so that decoding can be spread over several
+   * tasks of the event loop. Absent: `decode` is used.
+   */
+  decodeInSteps?(bytes: Uint8Array, context: DecodeContext): Generator<undefined, Decoded<ResourceTypes[K]>>;
 }

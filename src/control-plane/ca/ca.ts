@@ -4,8 +4,8 @@
  */
 import { createHash, generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 import type { KeyObject } from 'node:crypto';
-import { isIPv4, isIPv6 } from 'node:net';
 import { MeshError } from '../../core/errors.ts';
+import { parseAddress } from '../../matching/cidr.ts';
 import { bitString, boolean, element, explicit, implicit, integer, octetString, oid, sequence, set, time, utf8String } from './der.ts';
 
 const DAY_MS = 86_400_000;
@@ -92,15 +92,9 @@ function certificate(fields: CertificateFields, signer: KeyObject): string {
 
 /** Network bytes of an IP address, as the iPAddress SAN wants them. */
 function ipBytes(address: string): Buffer {
-  if (isIPv4(address)) return Buffer.from(address.split('.').map(Number));
-  if (!isIPv6(address) || address.includes('.') || address.includes('%')) {
-    throw new MeshError('ERR_MESH_OPTION', `"${address}" is not an IP address`, { cure: 'Give IPv4 or IPv6 in plain notation' });
-  }
-  const [head = '', tail] = address.split('::');
-  const left = head === '' ? [] : head.split(':');
-  const right = tail === undefined || tail === '' ? [] : tail.split(':');
-  const groups = [...left, ...Array<string>(tail === undefined ? 0 : 8 - left.length - right.length).fill('0'), ...right];
-  return Buffer.from(groups.flatMap((group) => [Number.parseInt(group, 16) >> 8, Number.parseInt(group, 16) & 0xff]));
+  const bytes = parseAddress(address);
+  if (bytes === undefined) throw new MeshError('ERR_MESH_OPTION', `"${address}" is not an IP address`, { cure: 'Give IPv4 or IPv6 in plain notation' });
+  return Buffer.from(bytes);
 }
 
 function subjectAltNames(request: LeafRequest): Buffer[] {

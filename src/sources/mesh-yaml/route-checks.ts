@@ -1,4 +1,6 @@
 /** Checks of the routes of one service: targets exist, weights sum up, patterns can be compiled, keys fit together. */
+import { ConfigProblem } from '../../config/resource.ts';
+import { compileRegex } from '../../matching/regex.ts';
 import { suggest } from './nearest.ts';
 import type { Reader } from './reader.ts';
 import { isAuthority } from './scalars.ts';
@@ -159,19 +161,12 @@ export function hasLabels(labels: Labels, wanted: Labels): boolean {
   return true;
 }
 
-/** RE2 has no look-around and no back-references; the rest of the syntax is checked with the engine that is always there. */
 function checkRegex(reader: Reader, pattern: string, path: string): void {
-  const outside = /\(\?<?[=!]|\\[1-9]|\(\?>/.exec(pattern.replace(/\\\\/g, ''));
-  if (outside !== null) {
-    reader.at(path, `RE2 has no "${outside[0]}"`, 'Write it without look-around and back-references.');
-    return;
-  }
-  // RE2 spells flags and some classes in its own way: these are left to the real compiler.
-  if (/\(\?[a-zA-Z-]+[:)]|\(\?P<|\[\[:|\\[pPQEAzC]/.test(pattern)) return;
   try {
-    new RegExp(pattern);
+    compileRegex(pattern);
   } catch (error) {
-    const reason = error instanceof Error ? error.message.replace(/^.*\/: /, '') : String(error);
-    reader.at(path, `not a regular expression: ${reason}`, 'Escape characters such as ( [ { with a backslash.');
+    const reason = error instanceof ConfigProblem ? error.reason : String(error);
+    const lookaround = /\(\?<?[=!]|\\[1-9]/.test(pattern);
+    reader.at(path, reason, lookaround ? 'RE2 has no look-around and no back-references.' : 'Escape characters such as ( [ { with a backslash.');
   }
 }

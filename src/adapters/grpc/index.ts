@@ -1,0 +1,26 @@
+/** The gRPC adapter of one mesh: channels for generated stubs, interceptors and credentials for servers. */
+import type { ChannelOptions, ClientOptions, ServerCredentials, ServerInterceptor } from '@grpc/grpc-js';
+import type { InboundEngine, OutboundEngine } from '../../core/engine.ts';
+import { channelFactory } from './channel.ts';
+import { ServerPorts } from './server-ports.ts';
+import { MeshServerCredentials } from './server-credentials.ts';
+import { serverInterceptor } from './server-interceptor.ts';
+
+export { createGrpcTransport } from './transport.ts';
+export { peerOf } from './peer.ts';
+
+export interface GrpcSides {
+  channelOptions(options?: ChannelOptions): ClientOptions;
+  serverInterceptors(): ServerInterceptor[];
+  serverCredentials(): ServerCredentials;
+}
+
+export function createGrpc(engine: OutboundEngine & InboundEngine): GrpcSides {
+  const factory = channelFactory(engine);
+  const ports = new ServerPorts(engine);
+  return {
+    channelOptions: (options = {}) => ({ ...options, channelFactoryOverride: factory }),
+    serverInterceptors: () => [serverInterceptor(engine, ports)],
+    serverCredentials: () => new MeshServerCredentials(ports),
+  };
+}

@@ -1,0 +1,311 @@
+/**
+ * One request of the application: its head as the mesh sees it, its body, and the handler that undici calls for the first attempt, in one
+ * object, so that a call through the mesh allocates hardly more than one without. Later attempts come through `wire-reply.ts`.
+ */
+import type { Cancellable, RequestHead } from '../../core/call.ts';
+import { Attempt, OutboundCall } from '../../core/call.ts';
+import type { OutboundEngine } from '../../core/engine.ts';
+import { MeshError } from '../../core/errors.ts';
+import type { Failure } from '../../core/failure.ts';
+import { describeFailure, failure, FAILURES } from '../../core/failure.ts';
+import type { HeaderMap } from '../../core/headers.ts';
+import type { Reply, ReplyHead } from '../../core/reply.ts';
+import { failureReply, LocalBody } from '../../core/reply.ts';
+import type { RequestBody, Transport } from '../../core/transport.ts';
+import { UndiciConnection } from './connection.ts';
+import { hostOf, RequestHeaders, ResponseHeaders, toRaw } from './headers.ts';
+import { LocalDelivery } from './local-delivery.ts';
+import { isIterable, isReplayable, RecordedBody } from './request-body.ts';
+import type { ReplySink, WireReply as WireReplyType } from './wire-reply.ts';
+import { WireReply } from './wire-reply.ts';
+import { failureOf, isMisuse, WireCancelled } from './wire-errors.ts';
+import { wireOptions } from './wire-options.ts';
+import type { RawHeaders, WireHandler, WireOptions } from './wire.ts';
+
+/** What all exchanges of one dispatcher share. */
+export interface ExchangeOwner {
+  readonly engine: OutboundEngine;
+  readonly transport: Transport;
+  readonly onFailure: 'response' | 'throw';
+}
+
+/** Waiting: no head yet. Accepted: the first attempt's head went to the application. Refused: the promise path goes on. */
+type State = 'waiting' | 'accepted' | 'refused' | 'done';
+
+/** A response head for `DirectPath.accepts`. */
+class WireHead implements ReplyHead {
+  readonly status: number;
+  readonly raw: RawHeaders;
+  #headers: ResponseHeaders | undefined;
+
+  constructor(status: number, raw: RawHeaders) {
+    this.status = status;
+    this.raw = raw;
+    this.#headers = undefined;
+  }
+
+  get grpcStatus(): undefined {
+    return undefined;
+  }
+  get failure(): undefined {
+    return undefined;
+  }
+  get headers(): ResponseHeaders {
+    return (this.#headers ??= new ResponseHeaders(this.raw));
+  }
+  /** The headers for the application, after layers had their say. */
+  get final(): RawHeaders {
+    return this.#headers === undefined ? this.raw : this.#headers.raw;
+  }
+}
+
+export class Exchange implements RequestHead, RequestBody, ReplySink, Cancellable {
+  readonly options: WireOptions;
+  method: string;
+  scheme: string;
+  authority: string;
+  path: string;
+  readonly #owner: ExchangeOwner;
+  readonly #app: WireHandler;
+  #call: OutboundCall | undefined;
+  #attempt: Attempt | undefined;
+  #state: State = 'waiting';
+  #status = 0;
+  #wireAbort: ((reason?: unknown) => void) | undefined = undefined;
+  #headers: RequestHeaders | undefined = undefined;
+  #refused: WireReplyType | undefined = undefined;
+  #reply: Reply | undefined = undefined;
+  /** The reason that the application aborted with. */
+  #reason: unknown = undefined;
+  readonly #recorded: RecordedBody | undefined;
+
+  constructor(owner: ExchangeOwner, app: WireHandler, options: WireOptions, scheme: string, authority: string) {
+    this.#owner = owner;
+    this.#app = app;
+    this.options = options;
+    const { body, headers, path, query } = options;
+    this.method = options.method;
+    this.scheme = scheme;
+    this.authority = (headers === undefined || headers === null ? undefined : hostOf(headers)?.toLowerCase()) ?? authority;
+    this.path = query === undefined || query === null ? path : withQuery(path, query);
+    this.#recorded = isReplayable(body) || !isIterable(body) ? undefined : new RecordedBody(body);
+  }
+
+  // RequestHead and RequestBody.
+
+  get protocol(): 'http' {
+    return 'http';
+  }
+
+  get headers(): HeaderMap {
+    return (this.#headers ??= new RequestHeaders(this.options.headers));
+  }
+
+  get replayable(): boolean {
+    return this.#recorded === undefined || this.#recorded.replayable;
+  }
+
+  get bodyError(): unknown {
+    return this.#recorded?.error;
+  }
+
+  /** The request for undici, on a pool that writes `poolAuthority` as host by itself. */
+  wireOptions(poolAuthority: string): WireOptions {
+    return wireOptions(this, this.#headers, this.#recorded, poolAuthority);
+  }
+
+  // The way out.
+
+  start(): void {
+    const { engine, transport } = this.#owner;
+    const call = (this.#call = new OutboundCall(this, this, transport));
+    this.#app.onConnect((reason) => this.#abort(reason), null);
+    if (this.#state === 'done') return;
+    const opened = engine.open(call);
+    if (opened === undefined) return this.#slowly(engine.handle(call));
+    if (!('handler' in opened)) return this.#soon(opened);
+    const { direct } = opened;
+    if (direct === undefined) return this.#slowly(engine.handle(call));
+    const attempt = direct.start(call);
+    if (!(attempt instanceof Attempt)) return this.#soon(attempt);
+    this.#attempt = attempt;
+    attempt.pending = this;
+    call.pending = attempt;
+    const { endpoint } = attempt;
+    if (endpoint === undefined) return this.onError(new Error('the attempt has no endpoint'));
+    const connection = endpoint.connection(transport, this.scheme === 'https' && endpoint.cluster.security === undefined);
+    if (connection instanceof UndiciConnection) return connection.dispatch(this, this);
+    void connection.send(attempt).then((reply) => (direct.accepts(attempt, reply) ? this.#show(reply) : this.#slowly(direct.retry(attempt, reply))));
+  }
+
+  /** Waits for the promise engine. */
+  #slowly(reply: Promise<Reply>): void {
+    this.#state = this.#state === 'done' ? 'done' : 'refused';
+    reply.then(
+      (value) => this.#show(value),
+      (error: unknown) => this.#show(failureReply(failure(FAILURES.filterFailed, String(error), error))),
+    );
+  }
+
+  /** Not before `dispatch` has returned: the caller may not be ready for callbacks. */
+  #soon(reply: Reply): void {
+    queueMicrotask(() => this.#show(reply));
+  }
+
+  /** The final reply of the call goes to the application. */
+  #show(reply: Reply): void {
+    if (this.#state === 'done') return reply.body.discard();
+    if (!(reply.body instanceof LocalBody)) {
+      this.#reply = reply;
+      return reply.body.deliver(this);
+    }
+    const { failure: failed } = reply;
+    if (failed?.kind === FAILURES.remoteDisconnect && failed.cause instanceof Error) return this.#fail(failed, failed.cause);
+    if (failed !== undefined && this.#owner.onFailure === 'throw') return this.#fail(failed, errorOf(failed));
+    this.#finish(reply.status, reply.failure);
+    const aborted = (): boolean => this.#reason !== undefined;
+    new LocalDelivery(this.#app, this.method, reply.status, reply.body.text, aborted).start(this.method, reply.status, reply.headers);
+  }
+
+  // The application's abort, and the mesh's own stop (a time limit).
+
+  #abort(reason: unknown): void {
+    this.#reason ??= reason ?? Object.assign(new Error('Request aborted'), { name: 'AbortError', code: 'UND_ERR_ABORTED' });
+    if (this.#state === 'done') return;
+    const failed = failure(FAILURES.remoteDisconnect, 'the application aborted the call', reason);
+    this.#call?.cancel(failed);
+    if (this.#settled()) return;
+    this.#fail(failed, this.#reason as Error);
+  }
+
+  /** Asked after something that may have ended the call behind TypeScript's back. */
+  #settled(): boolean {
+    return this.#state === 'done';
+  }
+
+  /** Stops the first attempt's exchange; `attempt.cancelled` says why. */
+  cancel(failed: Failure): void {
+    if (this.#state === 'done' || this.#refused !== undefined) return;
+    if (this.#wireAbort !== undefined) this.#wireAbort(new WireCancelled(failed));
+    else this.onError(new WireCancelled(failed));
+  }
+
+  // The wire's side of the first attempt, and of later ones once their head was taken.
+
+  onConnect(abort: (reason?: unknown) => void): void {
+    const attempt = this.#attempt as Attempt;
+    // undici skips a request whose `onConnect` throws and keeps the connection.
+    if (attempt.ended || attempt.cancelled !== undefined) throw new WireCancelled(attempt.cancelled ?? failure(FAILURES.remoteDisconnect, 'stopped'));
+    this.#wireAbort = abort;
+    attempt.markSent();
+  }
+
+  onResponseStarted(): void {
+    this.#app.onResponseStarted?.();
+  }
+
+  onBodySent(chunk: unknown): void {
+    this.#app.onBodySent?.(chunk);
+  }
+
+  onRequestSent(): void {
+    this.#app.onRequestSent?.();
+  }
+
+  onHeaders(status: number, raw: RawHeaders, resume: () => void, statusText: string): boolean | void {
+    if (status < 200) return this.#app.onHeaders(status, raw, resume, statusText);
+    const attempt = this.#attempt as Attempt;
+    const direct = this.#call?.target?.direct;
+    const head = new WireHead(status, raw);
+    if (direct === undefined || direct.accepts(attempt, head)) {
+      this.#state = 'accepted';
+      this.#status = status;
+      return this.#app.onHeaders(status, head.final, resume, statusText);
+    }
+    const reply = (this.#refused = new WireReply(attempt, undefined));
+    reply.adopt(status, head.headers, resume, statusText, this.#wireAbort);
+    this.#slowly(direct.retry(attempt, reply));
+    return !reply.paused;
+  }
+
+  onData(chunk: Buffer): boolean | void {
+    const refused = this.#refused;
+    if (refused !== undefined && this.#reply === undefined) return refused.onData(chunk);
+    return this.#app.onData(chunk);
+  }
+
+  onComplete(trailers: RawHeaders | null): void {
+    const refused = this.#refused;
+    if (refused !== undefined && this.#reply === undefined) return refused.onComplete(trailers);
+    this.#attempt?.end(this.#status, undefined, undefined);
+    this.#finish(this.#status, undefined);
+    this.#app.onComplete(trailers);
+  }
+
+  onError(error: Error): void {
+    const refused = this.#refused;
+    if (refused !== undefined && this.#reply === undefined) return refused.onError(error);
+    if (this.#state === 'done') return;
+    const attempt = this.#attempt;
+    const call = this.#call as OutboundCall;
+    if (this.#state !== 'waiting' || attempt === undefined) return this.#broken(error);
+    const failed = this.#failureFor(error, false);
+    attempt.end(failed.kind.httpStatus, undefined, failed);
+    if (failed.kind === FAILURES.remoteDisconnect) return this.#fail(failed, (this.#reason as Error | undefined) ?? error);
+    const reply = failureReply(failed);
+    const direct = call.target?.direct;
+    if (direct === undefined || direct.accepts(attempt, reply)) this.#soon(reply);
+    else this.#slowly(direct.retry(attempt, reply));
+  }
+
+  /** The exchange broke after the application got its head. */
+  #broken(error: Error): void {
+    const failed = this.#failureFor(error, true);
+    this.#attempt?.end(this.#status, undefined, failed);
+    this.#fail(failed, (this.#reason as Error | undefined) ?? (error instanceof WireCancelled ? errorOf(failed) : error));
+  }
+
+  #failureFor(error: Error, headSeen: boolean): Failure {
+    const cancelled = this.#attempt?.cancelled ?? this.#call?.cancelled;
+    if (cancelled !== undefined) return cancelled;
+    if (isMisuse(error) || this.bodyError !== undefined) return failure(FAILURES.remoteDisconnect, error.message, error);
+    return failureOf(error, this.#attempt?.sent === true, headSeen, this.#attempt?.endpoint?.address ?? this.authority);
+  }
+
+  // A later attempt delivers.
+
+  takeHead(from: WireReply, resume: () => void): boolean | void {
+    const reply = this.#reply ?? from;
+    this.#state = 'accepted';
+    this.#status = reply.status;
+    this.#attempt = from.attempt;
+    if (this.#call !== undefined) this.#call.pending = from.attempt;
+    return this.#app.onHeaders(reply.status, toRaw(reply.headers), resume, from.statusText);
+  }
+
+  // The end.
+
+  #finish(status: number, failed: Failure | undefined): void {
+    this.#state = 'done';
+    this.#recorded?.close();
+    this.#call?.end(status, undefined, failed);
+  }
+
+  #fail(failed: Failure, error: Error): void {
+    this.#finish(this.#status === 0 ? failed.kind.httpStatus : this.#status, failed);
+    this.#app.onError(error);
+  }
+}
+
+function errorOf(failed: Failure): MeshError {
+  return new MeshError('ERR_MESH_FAILURE', describeFailure(failed), { failure: failed, cause: failed.cause });
+}
+
+function withQuery(path: string, query: Record<string, unknown>): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of Array.isArray(value) ? value : [value]) if (one !== undefined) search.append(name, one === null ? '' : String(one));
+  }
+  const text = search.toString();
+  return text === '' ? path : `${path}?${text}`;
+}

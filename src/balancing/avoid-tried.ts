@@ -1,0 +1,18 @@
+/** The retry host predicate `previous_hosts` (Envoy R-66): a retry prefers endpoints that the call has not tried. */
+import type { RetryPolicyConfig } from '../config/routes.ts';
+import type { OutboundCall } from '../core/call.ts';
+import type { Endpoint, Picker } from '../core/endpoint.ts';
+
+/**
+ * Picks, and picks again while the endpoint was tried before, `hostSelectionMaxAttempts` + 1 times at most; the last one is used
+ * regardless. A gRPC call takes the first pick: gRFC A44 ignores host predicates.
+ */
+export function pickAvoiding(picker: Picker, call: OutboundCall, retry: RetryPolicyConfig | undefined): Endpoint | undefined {
+  let endpoint = picker.pick(call);
+  const { tried } = call;
+  if (tried === undefined || retry === undefined || !retry.avoidPreviousHosts || call.head.protocol === 'grpc') return endpoint;
+  for (let again = 0; again < retry.hostSelectionMaxAttempts && endpoint !== undefined && tried.includes(endpoint); again++) {
+    endpoint = picker.pick(call);
+  }
+  return endpoint;
+}

@@ -1,0 +1,161 @@
+/**
+ * A route configuration as something to ask: which target for this call? Virtual host by authority, first matching route, weighted
+ * cluster. What a target is decides whoever makes the leaves; they are made on first use and kept.
+ */
+import type { RouteConfiguration, RouteEntryConfig, VirtualHostConfig, WeightedClusterConfig } from '../config/routes.ts';
+import { NO_HEADER_MUTATION } from '../config/routes.ts';
+import type { RequestHead } from '../core/call.ts';
+import type { Random } from '../core/random.ts';
+import { CompiledRoute, Probe } from './compiled-route.ts';
+import { NONE, RouteIndex } from './route-index.ts';
+import { VirtualHosts } from './virtual-hosts.ts';
+import { WeightedChoice } from './weighted-clusters.ts';
+
+/** Where a target stands. */
+export interface RouteContext {
+  readonly routeConfig: RouteConfiguration;
+  readonly virtualHost: VirtualHostConfig;
+  readonly route: RouteEntryConfig;
+  /** The chosen entry of `weighted_clusters`. */
+  readonly weighted: WeightedClusterConfig | undefined;
+  /** Empty when the route answers by itself, and when the header of `cluster_header` is absent or empty (Envoy D4: not found). */
+  readonly clusterName: string;
+}
+
+export type MakeLeaf<T> = (where: RouteContext) => T;
+
+/** What matching needs of a call, and the one thing it writes. */
+export interface Matchable {
+  readonly head: RequestHead;
+  matchedLength: number;
+}
+
+/** Header values whose targets are kept; the application chooses them, so their number is bounded. */
+const MAX_HEADER_CLUSTERS = 128;
+
+/** The targets of one route. */
+class Leaves<T> {
+  readonly #where: RouteContext;
+  readonly #make: MakeLeaf<T>;
+  readonly #choice: WeightedChoice | undefined;
+  readonly #weighted: readonly WeightedClusterConfig[];
+  readonly #header: string | undefined;
+  #only: T | undefined;
+  readonly #byEntry: (T | undefined)[] = [];
+  readonly #byName = new Map<string, T>();
+
+  constructor(where: RouteContext, make: MakeLeaf<T>) {
+    const { action } = where.route;
+    const cluster = action.kind === 'forward' ? action.cluster : undefined;
+    this.#where = cluster?.kind === 'cluster' ? { ...where, clusterName: cluster.name } : where;
+    this.#make = make;
+    this.#weighted = cluster?.kind === 'weighted' ? cluster.clusters : [];
+    this.#choice = this.#weighted.length === 0 ? undefined : new WeightedChoice(this.#weighted.map((entry) => entry.weight));
+    this.#header = cluster?.kind === 'cluster-header' ? cluster.header : undefined;
+  }
+
+  pick(probe: Probe): T {
+    if (this.#choice !== undefined) return this.#entry(this.#choice.choose(probe.value, probe.head.protocol));
+    if (this.#header !== undefined) return this.#named(firstValue(probe.head, this.#header));
+    return (this.#only ??= this.#make(this.#where));
+  }
+
+  #entry(index: number): T {
+    const weighted = this.#weighted[index];
+    return (this.#byEntry[index] ??= this.#make({ ...this.#where, weighted, clusterName: weighted?.name ?? '' }));
+  }
+
+  #named(clusterName: string): T {
+    const known = this.#byName.get(clusterName);
+    if (known !== undefined) return known;
+    const made = this.#make({ ...this.#where, clusterName });
+    if (this.#byName.size >= MAX_HEADER_CLUSTERS) this.#byName.clear();
+    this.#byName.set(clusterName, made);
+    return made;
+  }
+}
+
+/** `cluster_header` takes the first of several values (R-30). */
+function firstValue(head: RequestHead, name: string): string {
+  const joined = head.headers.get(name) ?? '';
+  if (!joined.includes(',')) return joined;
+  for (const [key, value] of head.headers.entries()) if (key.toLowerCase() === name) return value;
+  return joined;
+}
+
+class HostRoutes<T> {
+  readonly domains: readonly string[];
+  readonly #routeConfig: RouteConfiguration;
+  readonly #virtualHost: VirtualHostConfig;
+  readonly #make: MakeLeaf<T>;
+  readonly #routes: readonly CompiledRoute[];
+  readonly #index: RouteIndex;
+  readonly #leaves: (Leaves<T> | undefined)[] = [];
+  readonly #probe = new Probe();
+  #toHttps: T | undefined;
+
+  constructor(routeConfig: RouteConfiguration, virtualHost: VirtualHostConfig, make: MakeLeaf<T>) {
+    this.domains = virtualHost.domains;
+    this.#routeConfig = routeConfig;
+    this.#virtualHost = virtualHost;
+    this.#make = make;
+    this.#routes = virtualHost.routes.map((route, index) => new CompiledRoute(index, route));
+    this.#index = new RouteIndex(this.#routes);
+  }
+
+  match(call: Matchable, random: Random): T | undefined {
+    if (this.#virtualHost.requireTls !== 'none' && mustBeHttps(call.head, this.#virtualHost.requireTls)) {
+      return (this.#toHttps ??= this.#make(this.#where(TO_HTTPS)));
+    }
+    const probe = this.#probe;
+    probe.begin(call.head, random);
+    const index = this.#index.first(probe);
+    const route = index === NONE ? undefined : this.#routes[index];
+    if (route === undefined) {
+      probe.end();
+      return undefined;
+    }
+    call.matchedLength = route.matchedLength;
+    const leaves = (this.#leaves[index] ??= new Leaves(this.#where(route.config), this.#make));
+    const target = leaves.pick(probe);
+    probe.end();
+    return target;
+  }
+
+  #where(route: RouteEntryConfig): RouteContext {
+    return { routeConfig: this.#routeConfig, virtualHost: this.#virtualHost, route, weighted: undefined, clusterName: '' };
+  }
+}
+
+/** The redirect of `require_tls` (Envoy R-7). gRPC knows no such thing. */
+function mustBeHttps(head: RequestHead, required: VirtualHostConfig['requireTls']): boolean {
+  if (head.protocol === 'grpc' || (head.headers.get('x-forwarded-proto') ?? head.scheme) === 'https') return false;
+  return required === 'all' || head.headers.get('x-envoy-internal') !== 'true';
+}
+
+const TO_HTTPS: RouteEntryConfig = Object.freeze({
+  name: 'require_tls',
+  match: { path: { kind: 'prefix', value: '', caseSensitive: true }, headers: [], query: [], fraction: undefined, grpc: false },
+  action: { kind: 'redirect', status: 301, scheme: undefined, httpsRedirect: true, host: undefined, port: undefined, path: undefined, stripQuery: false },
+  headers: NO_HEADER_MUTATION,
+  filterOverrides: {},
+} as const);
+
+export class RouteTable<T> {
+  readonly config: RouteConfiguration;
+  readonly #hosts: VirtualHosts<HostRoutes<T>>;
+
+  /** Throws `ConfigProblem` for patterns that decoding should have rejected. */
+  constructor(config: RouteConfiguration, leaf: MakeLeaf<T>) {
+    this.config = config;
+    this.#hosts = new VirtualHosts(
+      config.virtualHosts.map((host) => new HostRoutes(config, host, leaf)),
+      config.ignorePortInHostMatching,
+    );
+  }
+
+  /** The target, or undefined when no virtual host or no route matches (R-9). Sets `call.matchedLength` for `prefix_rewrite`. */
+  match(call: Matchable, random: Random): T | undefined {
+    return this.#hosts.find(call.head.authority)?.match(call, random);
+  }
+}

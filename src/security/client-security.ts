@@ -1,0 +1,111 @@
+/** The client side of one cluster's TLS: the server's leaf against the cluster's SAN matchers, or against the name that was sent (SNI). */
+import { isIP } from 'node:net';
+import { checkServerIdentity } from 'node:tls';
+import type { PeerCertificate, SecureContext } from 'node:tls';
+import type { UpstreamTlsConfig } from '../config/tls.ts';
+import type { ClientSecurity, TlsMaterial } from '../core/tls.ts';
+import { compileSanMatchers, dnsNameMatches } from './san-matcher.ts';
+import type { SecureMaterial } from './secure-material.ts';
+import { describeNames, identityError, parseSubjectAltNames } from './subject-alt-names.ts';
+import type { SubjectAltName } from './subject-alt-names.ts';
+
+export type ClientTlsConfig = Pick<UpstreamTlsConfig, 'alpn' | 'sanMatchers' | 'sni' | 'autoHostSni' | 'autoSniSanValidation'>;
+
+export class ClientTls implements ClientSecurity {
+  readonly serverName: string | undefined;
+  readonly autoHostSni: boolean;
+  readonly alpn: readonly string[];
+  readonly verifiesChain: boolean;
+  readonly #secrets: SecureMaterial;
+  readonly #accepts: ((names: readonly SubjectAltName[]) => boolean) | undefined;
+  readonly #validatesSni: boolean;
+
+  constructor(config: ClientTlsConfig, secrets: SecureMaterial, verifiesChain: boolean) {
+    this.serverName = config.sni === '' || isIP(config.sni) !== 0 ? undefined : config.sni;
+    this.autoHostSni = config.autoHostSni;
+    this.alpn = config.alpn;
+    this.verifiesChain = verifiesChain;
+    this.#secrets = secrets;
+    this.#accepts = config.sanMatchers.length === 0 ? undefined : compileSanMatchers(config.sanMatchers);
+    this.#validatesSni = config.autoSniSanValidation;
+  }
+
+  get generation(): number {
+    return this.#secrets.generation;
+  }
+
+  get problem(): string {
+    return this.#secrets.problem;
+  }
+
+  secureContext(): SecureContext | undefined {
+    return this.#secrets.secureContext();
+  }
+
+  material(): TlsMaterial | undefined {
+    return this.#secrets.material();
+  }
+
+  onRotate(listener: () => void): () => void {
+    return this.#secrets.onRotate(listener);
+  }
+
+  verifyPeer(hostname: string, certificate: PeerCertificate): Error | undefined {
+    if (!this.verifiesChain) return undefined;
+    const names = parseSubjectAltNames(certificate.subjectaltname);
+    if (names === undefined) return identityError('the names in the certificate of the server cannot be read');
+    const sni = this.#sentName(hostname);
+    // gRFC A101: the name that was sent replaces the SAN matchers.
+    if (this.#validatesSni && sni !== undefined) {
+      if (names.some((name) => name.type === 'dns' && dnsNameMatches(sni, name.value))) return undefined;
+      return identityError(`the server presents ${describeNames(names)}, not the name "${sni}" that was asked for`);
+    }
+    if (this.#accepts !== undefined) {
+      if (this.#accepts(names)) return undefined;
+      return identityError(`the server presents ${describeNames(names)}, which no SAN matcher of the cluster accepts`);
+    }
+    // Without SAN matchers any identity of the trust anchors is accepted (Envoy T-2, gRFC A29), unless SNI validation was asked for.
+    return this.#validatesSni ? identityError('the name of the server was to be validated, but none was sent (SNI)') : undefined;
+  }
+
+  /** `hostname` is the SNI, or the address that was dialled when none was sent. */
+  #sentName(hostname: string): string | undefined {
+    return this.autoHostSni && hostname !== '' && isIP(hostname) === 0 ? hostname : this.serverName;
+  }
+}
+
+/** TLS as everybody knows it: the certificate must be for the host name; for control-plane channels (gRFC A65). */
+export class HostnameTls implements ClientSecurity {
+  readonly serverName = undefined;
+  readonly alpn: readonly string[] = ['h2'];
+  readonly verifiesChain = true;
+  readonly #secrets: SecureMaterial;
+
+  constructor(secrets: SecureMaterial) {
+    this.#secrets = secrets;
+  }
+
+  get generation(): number {
+    return this.#secrets.generation;
+  }
+
+  get problem(): string {
+    return this.#secrets.problem;
+  }
+
+  secureContext(): SecureContext | undefined {
+    return this.#secrets.secureContext();
+  }
+
+  material(): TlsMaterial | undefined {
+    return this.#secrets.material();
+  }
+
+  onRotate(listener: () => void): () => void {
+    return this.#secrets.onRotate(listener);
+  }
+
+  verifyPeer(hostname: string, certificate: PeerCertificate): Error | undefined {
+    return checkServerIdentity(hostname, certificate);
+  }
+}

@@ -1,0 +1,55 @@
+/** The server side of one filter chain's TLS: whether clients must show a certificate, and whose (Envoy T-5, grpc.md §8.3 decision 11). */
+import type { PeerCertificate, SecureContext } from 'node:tls';
+import type { DownstreamTlsConfig } from '../config/tls.ts';
+import type { ServerSecurity, TlsMaterial } from '../core/tls.ts';
+import { compileSanMatchers } from './san-matcher.ts';
+import type { SecureMaterial } from './secure-material.ts';
+import { describeNames, identityError, parseSubjectAltNames } from './subject-alt-names.ts';
+import type { SubjectAltName } from './subject-alt-names.ts';
+
+export class ServerTls implements ServerSecurity {
+  readonly requireClientCertificate: boolean;
+  readonly verifiesClients: boolean;
+  readonly alpn: readonly string[];
+  readonly #secrets: SecureMaterial;
+  readonly #accepts: ((names: readonly SubjectAltName[]) => boolean) | undefined;
+
+  constructor(config: DownstreamTlsConfig, secrets: SecureMaterial, verifiesClients: boolean) {
+    this.requireClientCertificate = config.requireClientCertificate;
+    this.verifiesClients = verifiesClients;
+    this.alpn = config.alpn;
+    this.#secrets = secrets;
+    this.#accepts = config.sanMatchers.length === 0 ? undefined : compileSanMatchers(config.sanMatchers);
+  }
+
+  get generation(): number {
+    return this.#secrets.generation;
+  }
+
+  get problem(): string {
+    return this.#secrets.problem;
+  }
+
+  secureContext(): SecureContext | undefined {
+    return this.#secrets.secureContext();
+  }
+
+  material(): TlsMaterial | undefined {
+    return this.#secrets.material();
+  }
+
+  onRotate(listener: () => void): () => void {
+    return this.#secrets.onRotate(listener);
+  }
+
+  /** `certificate` is what `getPeerCertificate()` gives: an empty object when the client presented none. */
+  verifyPeer(certificate: PeerCertificate): Error | undefined {
+    if (certificate.raw === undefined) {
+      return this.requireClientCertificate ? identityError('the client presents no certificate', 'ERR_TLS_CERT_REQUIRED') : undefined;
+    }
+    if (this.#accepts === undefined) return undefined;
+    const names = parseSubjectAltNames(certificate.subjectaltname);
+    if (names === undefined) return identityError('the names in the certificate of the client cannot be read');
+    return this.#accepts(names) ? undefined : identityError(`the client presents ${describeNames(names)}, which no SAN matcher accepts`);
+  }
+}

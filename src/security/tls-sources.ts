@@ -1,0 +1,106 @@
+/**
+ * From the sources that a TLS configuration names (provider instance, inline PEM, files) to the secrets they fill. Owns the file watchers:
+ * one per provider instance and one per set of files, made on first use. A source that cannot be served is a refusal in words.
+ */
+import type { CertificateProviderConfig } from '../config/bootstrap.ts';
+import type { IdentitySourceConfig, TlsSourceConfig } from '../config/tls.ts';
+import type { Clock } from '../core/clock.ts';
+import type { Logger } from '../core/log.ts';
+import type { Closable } from '../core/scope.ts';
+import { FileWatcher } from './file-watcher.ts';
+import { parseIdentity, parseTrustAnchors } from './material.ts';
+import type { Identity, TrustAnchors } from './material.ts';
+import { Secret } from './secret-store.ts';
+
+export interface TlsSourcesOptions {
+  /** The bootstrap's `certificate_providers`. */
+  readonly providers: Readonly<Record<string, CertificateProviderConfig>>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Milliseconds between two readings of files that a resource names, where no event tells of a change; as for providers. */
+const FILE_REFRESH_MS = 600_000;
+
+/** Says why a source cannot be used; a string, so that it cannot be mistaken for a secret. */
+export type Refusal = string;
+
+export class TlsSources implements Closable {
+  readonly #options: TlsSourcesOptions;
+  readonly #watchers = new Map<string, FileWatcher>();
+  #closed = false;
+
+  constructor(options: TlsSourcesOptions) {
+    this.#options = options;
+  }
+
+  identity(source: IdentitySourceConfig): Secret<Identity> | Refusal {
+    if (source.kind === 'provider') return this.#provider(source.instance)?.identity ?? unknownProvider(source.instance);
+    const { certificateChain: chain, privateKey: key } = source;
+    if (chain.kind === 'inline' && key.kind === 'inline') return Secret.of(parseIdentity(Buffer.from(chain.pem), Buffer.from(key.pem)));
+    if (chain.kind === 'file' && key.kind === 'file') return this.#files(chain.path, key.path, undefined, [chain.watchedDirectory, key.watchedDirectory]).identity;
+    return `a certificate chain (${chain.kind}) with a private key (${key.kind}) is not supported: both must be inline, or both files`;
+  }
+
+  roots(source: TlsSourceConfig): Secret<TrustAnchors> | 'system' | { readonly refusal: Refusal } {
+    switch (source.kind) {
+      case 'provider':
+        return this.#provider(source.instance)?.roots ?? { refusal: unknownProvider(source.instance) };
+      case 'inline':
+        return Secret.of(parseTrustAnchors(Buffer.from(source.pem)));
+      case 'file':
+        return this.#files(undefined, undefined, source.path, [source.watchedDirectory]).roots;
+      case 'system':
+        return 'system';
+      case 'sds':
+        return { refusal: `secret "${source.name}": secrets over SDS are not supported yet` };
+    }
+  }
+
+  /** A watcher for credentials outside of `certificate_providers`, such as those of a control-plane channel. */
+  watch(name: string, config: Omit<CertificateProviderConfig, 'plugin'>): FileWatcher {
+    const { certificateFile, privateKeyFile, caCertificateFile, refreshIntervalMs } = config;
+    return this.#own(JSON.stringify([name, certificateFile, privateKeyFile, caCertificateFile, refreshIntervalMs]), () => new FileWatcher(config, { ...this.#watching(), name }));
+  }
+
+  close(): void {
+    this.#closed = true;
+    for (const watcher of this.#watchers.values()) watcher.close();
+  }
+
+  #provider(instance: string): FileWatcher | undefined {
+    if (!Object.hasOwn(this.#options.providers, instance)) return undefined;
+    const config = this.#options.providers[instance];
+    if (config === undefined) return undefined;
+    return this.#own(`provider ${instance}`, () => new FileWatcher(config, { ...this.#watching(), name: `certificate provider "${instance}"` }));
+  }
+
+  #files(
+    certificateFile: string | undefined,
+    privateKeyFile: string | undefined,
+    caCertificateFile: string | undefined,
+    directories: readonly (string | undefined)[],
+  ): FileWatcher {
+    const config = { certificateFile, privateKeyFile, caCertificateFile, refreshIntervalMs: FILE_REFRESH_MS };
+    const watchedDirectories = directories.filter((path) => path !== undefined);
+    const name = `certificate file ${certificateFile ?? caCertificateFile ?? ''}`;
+    return this.#own(JSON.stringify([config, watchedDirectories]), () => new FileWatcher(config, { ...this.#watching(), name, watchedDirectories }));
+  }
+
+  #watching(): { readonly clock: Clock; readonly log: Logger } {
+    return { clock: this.#options.clock, log: this.#options.log };
+  }
+
+  #own(key: string, make: () => FileWatcher): FileWatcher {
+    const known = this.#watchers.get(key);
+    if (known !== undefined) return known;
+    const watcher = make();
+    this.#watchers.set(key, watcher);
+    if (this.#closed) watcher.close();
+    return watcher;
+  }
+}
+
+function unknownProvider(instance: string): Refusal {
+  return `certificate provider "${instance}" is not in the bootstrap's certificate_providers`;
+}

@@ -1,0 +1,50 @@
+/** Two filter chains that ask for the same connections (gRPC rule 14, grpc.md §6.2: lists are expanded, low address bits masked). */
+import type { FilterChainConfig, FilterChainMatchConfig } from '../../config/listener.ts';
+import type { CidrConfig } from '../../config/matchers.ts';
+import { ConfigProblem } from '../../config/resource.ts';
+import { compileCidr } from '../../matching/cidr.ts';
+
+/** More than any real listener has; a bound on the time that a hostile one can take. */
+const MAX_COMBINATIONS = 100_000;
+
+function rangeKeys(ranges: readonly CidrConfig[]): readonly string[] {
+  return ranges.map((range) => {
+    const { bytes, bits } = compileCidr(range);
+    return `${bytes.map((byte, i) => byte & (0xff << Math.max(0, Math.min(8, 8 * (i + 1) - bits)))).join('.')}/${bits}`;
+  });
+}
+
+function axes(match: FilterChainMatchConfig): readonly (readonly (string | number)[])[] {
+  return [
+    [match.destinationPort ?? 0],
+    rangeKeys(match.prefixRanges),
+    match.serverNames,
+    [match.transportProtocol],
+    match.applicationProtocols,
+    rangeKeys(match.directSourcePrefixRanges),
+    [match.sourceType],
+    rangeKeys(match.sourcePrefixRanges),
+    match.sourcePorts,
+  ];
+}
+
+function combinations(match: FilterChainMatchConfig): readonly string[] {
+  let found: readonly string[] = [''];
+  for (const axis of axes(match)) {
+    if (axis.length === 0) found = found.map((key) => `${key}|`);
+    else found = found.flatMap((key) => axis.map((value) => `${key}|${value}`));
+    if (found.length > MAX_COMBINATIONS) throw new ConfigProblem('', `the lists of filter_chain_match make more than ${MAX_COMBINATIONS} combinations`);
+  }
+  return found;
+}
+
+export function checkDuplicateChains(chains: readonly FilterChainConfig[]): void {
+  const seen = new Map<string, number>();
+  for (const [i, chain] of chains.entries()) {
+    for (const key of new Set(combinations(chain.match))) {
+      const other = seen.get(key);
+      if (other !== undefined) throw new ConfigProblem(`filter_chains[${i}].filter_chain_match`, `matches the same connections as filter_chains[${other}]`);
+      seen.set(key, i);
+    }
+  }
+}

@@ -1,0 +1,86 @@
+/** Cluster (gRPC §4.5 rules 27 to 36; Envoy §3, §4). */
+import type { BreakerConfig, ClusterConfig } from '../../config/cluster.ts';
+import type { EndpointsConfig } from '../../config/endpoints.ts';
+import { ConfigProblem } from '../../config/resource.ts';
+import { pack } from '../../proto/any.ts';
+import type { JsonObject } from '../../proto/any.ts';
+import type { Cluster } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.js';
+import { decodeEndpoints } from './endpoints.ts';
+import { needAds } from './http-manager.ts';
+import { lbPolicy } from './lb-policy.ts';
+import { outlierDetection, thresholds } from './outlier.ts';
+import type { Scope } from './scope.ts';
+import { upstreamTls } from './tls.ts';
+import { upstreamProtocol } from './upstream-protocol.ts';
+import { positiveMilliseconds } from './values.ts';
+
+const DISCOVERY_TYPES = ['STATIC', 'STRICT_DNS', 'LOGICAL_DNS', 'EDS', 'ORIGINAL_DST'];
+const DEFAULT_CONNECT_TIMEOUT_MS = 5000;
+const DEFAULT_PANIC_THRESHOLD = 50;
+const BREAKER_DEFAULTS: BreakerConfig = Object.freeze({ errorThresholdPercentage: 50, volumeThreshold: 20, resetTimeoutMs: 10_000, windowMs: 10_000 });
+
+function staticEndpoints(cluster: Cluster, scope: Scope): EndpointsConfig {
+  const assignment = cluster.loadAssignment;
+  if (assignment === undefined) return { clusterName: cluster.name, localities: [], dropOverloads: [], overprovisioningFactor: 140 };
+  // The same reader as for EDS, so that both have the same rules.
+  const { value } = pack('envoy.config.endpoint.v3.ClusterLoadAssignment', { ...assignment });
+  return decodeEndpoints(value, 'load_assignment', scope, cluster.name);
+}
+
+function discovery(cluster: Cluster, scope: Scope): ClusterConfig['discovery'] {
+  const chosen = cluster.clusterDiscoveryType;
+  if (chosen.case === 'clusterType') throw new ConfigProblem('cluster_type', `cluster type "${chosen.value.name}" is not supported`);
+  const type = DISCOVERY_TYPES[chosen.value ?? 0] ?? String(chosen.value);
+  if (type === 'STATIC') return { kind: 'static', endpoints: staticEndpoints(cluster, scope) };
+  if (type !== 'EDS') throw new ConfigProblem('type', `clusters of type ${type} are not supported (EDS and STATIC are)`);
+  const config = cluster.edsClusterConfig;
+  if (config === undefined) throw new ConfigProblem('eds_cluster_config', 'is missing in a cluster of type EDS');
+  needAds(config.edsConfig, 'eds_cluster_config.eds_config');
+  if (config.serviceName === '' && cluster.name.startsWith('xdstp:')) throw new ConfigProblem('eds_cluster_config.service_name', 'is needed, since the name of the cluster is an xdstp: name');
+  return { kind: 'eds', serviceName: config.serviceName === '' ? cluster.name : config.serviceName };
+}
+
+function setting(config: JsonObject, name: keyof BreakerConfig): number {
+  const value = config[name] ?? BREAKER_DEFAULTS[name];
+  if (typeof value !== 'number' || !(value > 0)) throw new ConfigProblem(`metadata.filter_metadata["inmesh"].breaker.${name}`, 'must be a number above 0');
+  return value;
+}
+
+/** `metadata.filter_metadata.inmesh.breaker`, with the keys of `BreakerConfig`: how an xDS server asks for the opossum breaker. */
+function breaker(cluster: Cluster): BreakerConfig | undefined {
+  const config = cluster.metadata?.filterMetadata['inmesh']?.['breaker'];
+  if (config === undefined || config === null || config === false) return undefined;
+  if (config === true) return BREAKER_DEFAULTS;
+  if (typeof config !== 'object' || Array.isArray(config)) throw new ConfigProblem('metadata.filter_metadata["inmesh"].breaker', 'must be an object, or true');
+  return {
+    errorThresholdPercentage: setting(config, 'errorThresholdPercentage'),
+    volumeThreshold: setting(config, 'volumeThreshold'),
+    resetTimeoutMs: setting(config, 'resetTimeoutMs'),
+    windowMs: setting(config, 'windowMs'),
+  };
+}
+
+function panicThreshold(cluster: Cluster): number {
+  const value = cluster.commonLbConfig?.healthyPanicThreshold?.value ?? DEFAULT_PANIC_THRESHOLD;
+  if (!(value >= 0 && value <= 100)) throw new ConfigProblem('common_lb_config.healthy_panic_threshold', `${value} is not a percentage`);
+  return value;
+}
+
+/** The message has been surveyed. */
+export function cluster(message: Cluster, scope: Scope): ClusterConfig {
+  if (message.lrsServer !== undefined && message.lrsServer.configSourceSpecifier.case !== 'self') throw new ConfigProblem('lrs_server', 'must be self'); // rule 30
+  const protocol = upstreamProtocol(message, scope);
+  return {
+    name: message.name,
+    discovery: discovery(message, scope),
+    ...lbPolicy(message, scope),
+    thresholds: thresholds(message.circuitBreakers, 'circuit_breakers'),
+    outlier: outlierDetection(message.outlierDetection, 'outlier_detection'),
+    tls: upstreamTls(message.transportSocket, 'transport_socket', scope),
+    ...protocol,
+    connectTimeoutMs: positiveMilliseconds(message.connectTimeout, 'connect_timeout') ?? DEFAULT_CONNECT_TIMEOUT_MS,
+    breaker: breaker(message),
+    reportLoad: message.lrsServer !== undefined,
+    panicThreshold: panicThreshold(message),
+  };
+}

@@ -1,0 +1,109 @@
+/** The HTTP filters of a connection manager, and their overrides on routes (gRFC A39, gRPC rules 7 and 25; Envoy R-110). */
+import type { Any } from '@bufbuild/protobuf/wkt';
+import type { AnyMessage, FilterFactory } from '../../core/extension.ts';
+import type { HttpFilter } from '../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
+import type { FilterConfig } from '../../proto/gen/envoy/config/route/v3/route_components_pb.js';
+import type { HttpFilterConfig } from '../../config/listener.ts';
+import { ConfigProblem } from '../../config/resource.ts';
+import type { FilterOverride, FilterOverrides } from '../../config/routes.ts';
+import { typeNameOf } from '../../proto/any.ts';
+import { unwrap } from './any.ts';
+import { join } from './scope.ts';
+import type { Scope } from './scope.ts';
+
+export type FilterDirection = 'inbound' | 'outbound' | 'any';
+
+const FILTER_CONFIG = 'envoy.config.route.v3.FilterConfig';
+const NO_OVERRIDES: FilterOverrides = Object.freeze({});
+
+function factoryFor(any: AnyMessage, scope: Scope): FilterFactory<unknown> | undefined {
+  return scope.context.filters.find((factory) => factory.typeUrls.includes(any.typeUrl));
+}
+
+function serves(factory: FilterFactory<unknown>, direction: FilterDirection): boolean {
+  return direction === 'any' || factory.directions.includes(direction);
+}
+
+/** Undefined: skipped, since it is optional and unknown. */
+function httpFilter(filter: HttpFilter, path: string, scope: Scope, direction: FilterDirection): HttpFilterConfig | undefined {
+  if (filter.configType.case !== 'typedConfig') {
+    if (filter.isOptional) return undefined;
+    const reason = filter.configType.case === 'configDiscovery' ? 'config_discovery (ECDS) is not supported' : 'typed_config is missing';
+    throw new ConfigProblem(path, `filter "${filter.name}": ${reason}`);
+  }
+  const at = `${path}.typed_config`;
+  const any = unwrap(filter.configType.value, at, scope);
+  const factory = factoryFor(any, scope);
+  if (factory === undefined || !serves(factory, direction)) {
+    if (filter.isOptional) {
+      scope.unsupported(`${path}=${typeNameOf(any.typeUrl)}`);
+      return undefined;
+    }
+    const reason = factory === undefined ? 'is not supported' : `does not work on ${direction} calls`;
+    throw new ConfigProblem(at, `filter "${filter.name}" of type ${typeNameOf(any.typeUrl)} ${reason}`);
+  }
+  return {
+    name: filter.name,
+    typeUrl: any.typeUrl,
+    disabled: filter.disabled,
+    terminal: factory.terminal ?? false,
+    config: scope.parse(at, (context) => factory.parse(any, context)),
+  };
+}
+
+export function httpFilters(filters: readonly HttpFilter[], path: string, scope: Scope, direction: FilterDirection): HttpFilterConfig[] {
+  const names = new Set<string>();
+  const found: HttpFilterConfig[] = [];
+  for (const [i, filter] of filters.entries()) {
+    const at = `${path}[${i}]`;
+    if (filter.name === '') throw new ConfigProblem(`${at}.name`, 'a filter needs a name');
+    if (names.has(filter.name)) throw new ConfigProblem(`${at}.name`, `filter name "${filter.name}" is used twice`);
+    names.add(filter.name);
+    const config = httpFilter(filter, at, scope, direction);
+    if (config !== undefined) found.push(config);
+  }
+  const last = found.at(-1);
+  if (last === undefined) throw new ConfigProblem(path, 'the list of HTTP filters is empty');
+  if (!last.terminal) throw new ConfigProblem(path, `the last filter, "${last.name}", is not terminal: the router is missing`);
+  const early = found.find((filter) => filter.terminal && filter !== last);
+  if (early !== undefined) throw new ConfigProblem(path, `terminal filter "${early.name}" is not the last one`);
+  return found;
+}
+
+/** Undefined: skipped. */
+function filterOverride(given: Any, path: string, scope: Scope): FilterOverride | undefined {
+  let any = unwrap(given, path, scope);
+  let disabled = false;
+  let optional = false;
+  if (typeNameOf(any.typeUrl) === FILTER_CONFIG) {
+    const wrapper = scope.unpack<FilterConfig>(any, path);
+    ({ disabled, isOptional: optional } = wrapper);
+    if (wrapper.config === undefined) {
+      if (disabled || optional) return disabled ? { disabled, config: undefined } : undefined;
+      throw new ConfigProblem(`${path}.config`, 'FilterConfig without config');
+    }
+    any = unwrap(wrapper.config, `${path}.config`, scope);
+  }
+  const factory = factoryFor(any, scope);
+  if (factory?.parseOverride === undefined) {
+    if (!optional) {
+      const reason = factory === undefined ? 'is not supported' : 'takes no configuration per route';
+      throw new ConfigProblem(path, `filter type ${typeNameOf(any.typeUrl)} ${reason}`);
+    }
+    scope.unsupported(`${path}=${typeNameOf(any.typeUrl)}`);
+    return disabled ? { disabled, config: undefined } : undefined;
+  }
+  return { disabled, config: scope.parse(path, (context) => factory.parseOverride?.(any, context)) };
+}
+
+/** `typed_per_filter_config` of one level. */
+export function filterOverrides(map: Readonly<Record<string, Any>>, path: string, scope: Scope): FilterOverrides {
+  const entries = Object.entries(map);
+  if (entries.length === 0) return NO_OVERRIDES;
+  const found: Record<string, FilterOverride> = {};
+  for (const [name, any] of entries) {
+    const override = filterOverride(any, `${join(path, 'typed_per_filter_config')}["${name}"]`, scope);
+    if (override !== undefined) Object.defineProperty(found, name, { value: override, enumerable: true });
+  }
+  return found;
+}

@@ -1,0 +1,61 @@
+/** HttpConnectionManager (gRPC rules 4 to 8). */
+import type { HttpConnectionManager } from '../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
+import type { ConfigSource } from '../../proto/gen/envoy/config/core/v3/config_source_pb.js';
+import type { HttpManagerConfig } from '../../config/listener.ts';
+import { ConfigProblem } from '../../config/resource.ts';
+import type { AnyMessage } from '../../core/extension.ts';
+import { httpFilters } from './filters.ts';
+import type { FilterDirection } from './filters.ts';
+import { routeConfiguration } from './routes.ts';
+import type { Scope } from './scope.ts';
+import { survey } from './survey.ts';
+import { milliseconds } from './values.ts';
+
+export const HTTP_MANAGER = 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager';
+
+/** gRPC rules 6 and 27: resources come over the stream that brought this one. */
+export function needAds(source: ConfigSource | undefined, path: string): void {
+  const kind = source?.configSourceSpecifier.case;
+  if (kind !== 'ads' && kind !== 'self') throw new ConfigProblem(path, `the config source must be ads or self, not ${kind ?? 'absent'}`);
+}
+
+function routesOf(manager: HttpConnectionManager, path: string, scope: Scope): Pick<HttpManagerConfig, 'routeConfig' | 'routeConfigName'> {
+  const specifier = manager.routeSpecifier;
+  if (specifier.case === 'routeConfig') {
+    return { routeConfigName: undefined, routeConfig: routeConfiguration(specifier.value, `${path}.route_config`, scope) };
+  }
+  if (specifier.case === 'rds') {
+    needAds(specifier.value.configSource, `${path}.rds.config_source`);
+    if (specifier.value.routeConfigName === '') throw new ConfigProblem(`${path}.rds.route_config_name`, 'must not be empty');
+    return { routeConfigName: specifier.value.routeConfigName, routeConfig: undefined };
+  }
+  throw new ConfigProblem(path, specifier.case === 'scopedRoutes' ? 'scoped_routes are not supported' : 'neither rds nor route_config is set');
+}
+
+/**
+ * A peer's address that is taken from headers feeds access rules, so a manager that wants that is rejected (gRPC rule 5), except on
+ * the outbound side of the sidecar view, where there is no peer.
+ */
+function checkPeerAddress(manager: HttpConnectionManager, path: string, direction: FilterDirection, scope: Scope): void {
+  const fields = [
+    ...(manager.xffNumTrustedHops === 0 ? [] : [`${path}.xff_num_trusted_hops`]),
+    ...(manager.originalIpDetectionExtensions.length === 0 ? [] : [`${path}.original_ip_detection_extensions`]),
+  ];
+  for (const field of fields) {
+    if (direction !== 'outbound') throw new ConfigProblem(field, 'the address of a peer is never taken from headers');
+    scope.unsupported(field);
+  }
+}
+
+export function httpManager(any: AnyMessage, path: string, scope: Scope, direction: FilterDirection, sidecar: boolean): HttpManagerConfig {
+  const manager = scope.unpack<HttpConnectionManager>(any, path);
+  survey(manager, path, scope);
+  checkPeerAddress(manager, path, sidecar ? direction : 'any', scope);
+  return {
+    ...routesOf(manager, path, scope),
+    filters: httpFilters(manager.httpFilters, `${path}.http_filters`, scope, direction),
+    maxStreamDurationMs: milliseconds(manager.commonHttpProtocolOptions?.maxStreamDuration, `${path}.common_http_protocol_options.max_stream_duration`),
+    stripPort: manager.stripPortMode.case === 'stripAnyHostPort' && manager.stripPortMode.value ? 'any' : manager.stripMatchingHostPort ? 'matching' : 'none',
+    statPrefix: manager.statPrefix,
+  };
+}

@@ -1,0 +1,150 @@
+/**
+ * The tie to one control plane: keeps a stream open, with p-retry, and what outlives a stream (versions, subscribed names).
+ * Which names belong to which server is the client's business (`client.ts`).
+ */
+import pRetry from 'p-retry';
+import { sleep } from '../core/clock.ts';
+import { grpcStatusName } from '../core/status.ts';
+import type { AdsTransport } from '../core/transport.ts';
+import type { ResourceKind } from '../config/resource.ts';
+import type { SessionOptions } from './session.ts';
+import { StreamRun } from './stream-run.ts';
+import type { StreamOptions } from './stream-run.ts';
+
+/** gRPC's connection back-off (grpc.md §3.7). */
+const BACKOFF_MS = 1_000;
+const BACKOFF_FACTOR = 1.6;
+const BACKOFF_JITTER = 0.2;
+const BACKOFF_MAX_MS = 120_000;
+
+/** The stream ended before any response. */
+class StreamFailed extends Error {
+  override readonly name = 'StreamFailed';
+}
+
+export interface LinkOptions extends Pick<StreamOptions, 'server' | 'cache' | 'clock' | 'random' | 'log' | 'changed'> {
+  readonly session: Omit<SessionOptions, 'versions' | 'known'>;
+  readonly transport: () => AdsTransport;
+}
+
+export class ServerLink {
+  readonly #options: LinkOptions;
+  readonly #stop = new AbortController();
+  readonly #versions = new Map<string, string>();
+  readonly #names = new Map<ResourceKind, Set<string>>();
+  #transport: AdsTransport | undefined;
+  #running: Promise<void> | undefined;
+  #run: StreamRun | undefined;
+  #problem: string | undefined;
+
+  constructor(options: LinkOptions) {
+    this.#options = options;
+  }
+
+  get server(): StreamOptions['server'] {
+    return this.#options.server;
+  }
+
+  get connected(): boolean {
+    return this.#run?.connected ?? false;
+  }
+
+  /** Why there is no connection, in words; undefined while there is one, or none was needed. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
+  isWildcard(kind: ResourceKind): boolean {
+    return this.#options.session.wildcard.has(kind);
+  }
+
+  /** The subscribed names of a type; change it, then call `subscribe`. */
+  names(kind: ResourceKind): Set<string> {
+    let names = this.#names.get(kind);
+    if (names === undefined) this.#names.set(kind, (names = new Set<string>()));
+    return names;
+  }
+
+  /** Tells the server of changed names. The first call opens the stream. */
+  subscribe(kinds: Iterable<ResourceKind>): void {
+    if (this.#stop.signal.aborted) return;
+    this.#running ??= this.#keepOpen();
+    for (const kind of kinds) this.#run?.subscribe(kind);
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    this.#run?.cancel();
+    await this.#running;
+    this.#transport?.close();
+  }
+
+  async #keepOpen(): Promise<void> {
+    const { signal } = this.#stop;
+    const { clock, random, log } = this.#options;
+    while (!signal.aborted) {
+      const openedAt = clock.now();
+      try {
+        // A stream that had a response resolves, so that the back-off starts anew; one that had none rejects (node.md §2, gRFC A57).
+        await pRetry(() => this.#stream(), {
+          retries: Number.POSITIVE_INFINITY,
+          minTimeout: 0,
+          unref: true,
+          signal,
+          shouldRetry: async ({ retriesConsumed }) => {
+            await sleep(clock, backoffMs(retriesConsumed, random.next()), signal, true);
+            return true;
+          },
+        });
+      } catch (error) {
+        if (signal.aborted) return;
+        // p-retry gives up on a TypeError, which would be a fault of ours: say so and go on.
+        log.error('fault in the xDS client', { error: error instanceof Error ? error.stack : String(error) });
+      }
+      // A stream that lived long is replaced at once; one that did not waits out the first back-off.
+      const left = openedAt + backoffMs(0, random.next()) - clock.now();
+      if (left > 0) await sleep(clock, left, signal, true);
+    }
+  }
+
+  #stream(): Promise<void> {
+    const { server, cache, clock, random, log, changed, session, transport } = this.#options;
+    return new Promise((resolve, reject) => {
+      const run = new StreamRun({
+        server, cache, clock, random, log, changed,
+        session: { ...session, versions: this.#versions, known: (kind, name) => cache.known(kind, name) },
+        names: this.#names,
+        connected: () => this.#connected(),
+        ended: (ended, code, details) => {
+          this.#run = undefined;
+          const problem = `${server.uri}: ${grpcStatusName(code)}${details === '' ? '' : `: ${details}`}`;
+          if (ended.responses > 0) {
+            log.info('the control plane ended the stream', { server: server.uri, status: grpcStatusName(code), details });
+            resolve();
+          } else {
+            this.#failed(problem);
+            reject(new StreamFailed(problem));
+          }
+        },
+      });
+      this.#run = run;
+      this.#transport ??= transport();
+      run.open(this.#transport);
+    });
+  }
+
+  #connected(): void {
+    if (this.#problem !== undefined) this.#options.log.info('the control plane is reachable again', { server: this.#options.server.uri });
+    this.#problem = undefined;
+  }
+
+  #failed(problem: string): void {
+    if (this.#stop.signal.aborted || this.#problem === problem) return;
+    this.#problem = problem;
+    this.#options.log.warn('the control plane is not reachable; what was configured stays in use', { problem });
+  }
+}
+
+function backoffMs(retries: number, random: number): number {
+  return Math.min(BACKOFF_MAX_MS, BACKOFF_MS * BACKOFF_FACTOR ** retries) * (1 + BACKOFF_JITTER * (2 * random - 1));
+}

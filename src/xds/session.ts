@@ -1,0 +1,70 @@
+/**
+ * What one ADS stream's protocol state looks like from outside, whatever its dialect (`sotw.ts`; delta to come). No IO and no timers:
+ * decoded responses in, requests and updates out. Whoever drives it sends the requests and applies the updates (`stream-run.ts`).
+ */
+import type { ResourceError, ResourceKind, UnsupportedField } from '../config/resource.ts';
+import type { DiscoveryRequest, DiscoveryResponse, NodeMessage } from '../proto/discovery.ts';
+import type { DecodeContext, ResourceType } from './resource-type.ts';
+
+/** What became of one resource of a response. Names are canonical. */
+export type Outcome =
+  /** The bytes are those of the cached value: nothing was decoded. `raw` replaces them, so that old messages can be freed. */
+  | { readonly status: 'unchanged'; readonly name: string; readonly raw: Uint8Array }
+  | {
+      readonly status: 'accepted';
+      readonly name: string;
+      readonly raw: Uint8Array;
+      readonly value: unknown;
+      readonly unsupported: readonly UnsupportedField[];
+    }
+  | { readonly status: 'rejected'; readonly name: string; readonly raw: Uint8Array; readonly errors: readonly ResourceError[] };
+
+/** The content of one response, to be applied to the cache as a whole. */
+export interface Update {
+  readonly kind: ResourceKind;
+  readonly version: string;
+  readonly outcomes: readonly Outcome[];
+  /** All names that were in it, also those without an outcome (heartbeats). */
+  readonly present: ReadonlySet<string>;
+  /** Cached names that are not in it were deleted (LDS and CDS: Envoy X-16). */
+  readonly complete: boolean;
+  /** All resources are taken, whether asked for by name or not. */
+  readonly wildcard: boolean;
+}
+
+export interface Receipt {
+  readonly update: Update;
+  /** Text of the NACK that is owed; undefined: an ACK. */
+  readonly nack: string | undefined;
+  /** How often in a row the same rejected response came before without anything new in it; 0 for the first. */
+  readonly repeats: number;
+}
+
+/** What the session may know of the cache: bytes to compare with. */
+export interface KnownResource {
+  readonly raw: Uint8Array | undefined;
+  readonly rejected: { readonly raw: Uint8Array; readonly errors: readonly ResourceError[] } | undefined;
+}
+
+export interface SessionOptions {
+  readonly types: readonly ResourceType[];
+  /** Types that are subscribed whole, without names: LDS and CDS in the sidecar view. */
+  readonly wildcard: ReadonlySet<ResourceKind>;
+  readonly node: NodeMessage;
+  readonly context: Omit<DecodeContext, 'unsupported'>;
+  /** Last accepted version by type URL. Outlives the session: versions are kept across streams (Envoy X-15). */
+  readonly versions: Map<string, string>;
+  known(kind: ResourceKind, name: string): KnownResource | undefined;
+}
+
+export interface Session {
+  /** Declares the full set of names of a type. A request, if one has to be sent now. */
+  subscribe(kind: ResourceKind, names: ReadonlySet<string>): DiscoveryRequest | undefined;
+  /**
+   * Takes a response in; yields between resources so that the work can be spread. Undefined when the type is unknown or was never
+   * asked for: then nothing is answered.
+   */
+  receive(response: DiscoveryResponse): Generator<undefined, Receipt | undefined>;
+  /** The ACK or NACK that is owed for the type, with the names of now; undefined when none is. */
+  reply(typeUrl: string): DiscoveryRequest | undefined;
+}
