@@ -138,7 +138,7 @@ function writeIndex(folder) {
   for (const file of readdirSync(folder, { recursive: true }).toSorted()) {
     if (!file.endsWith('_pb.js')) continue;
     const path = file.replaceAll('\\', '/');
-    const found = readFileSync(join(folder, file), 'utf8').matchAll(/Describes the message ([\w.]+)\.\n[^]*?export const (\w+) = [^]*?messageDesc\(\w+, \d+\)/g);
+    const found = readFileSync(join(folder, file), 'utf8').matchAll(/Describes the message ([\w.]+)\.\n[^;]*?export const (\w+) =[^;]*messageDesc\(\w+, \d+\);/g);
     for (const [, name, schema] of found) if (schema === `${name.split('.').at(-1)}Schema`) entries.push(`  "${name}": "${path}",`);
   }
   writeFileSync(join(folder, 'index.js'), `// Full name of every top-level message, and the file that defines it.\nexport const FILES = {\n${entries.join('\n')}\n};\n`);

@@ -29,7 +29,8 @@ import { MeshEngine } from './mesh.ts';
 import { TlsContexts } from './security/tls-context.ts';
 import { MeshYamlSource } from './sources/mesh-yaml-source.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
-import type { Tracer } from './telemetry/tracer.ts';
+import type { CallMetrics } from './telemetry/call-metrics.ts';
+import type { MetricsBridge, Tracer } from './telemetry/tracer.ts';
 import { readBootstrap } from './xds/bootstrap.ts';
 
 /** Options of `createMesh`. All are optional; a string stands for `{ config: string }`. */
@@ -73,6 +74,9 @@ export interface Started {
   readonly engine: MeshEngine;
   readonly attached: Promise<void>;
 }
+
+/** Sent to control planes as `user_agent_version`; a test compares it with package.json. */
+export const VERSION = '0.1.0';
 
 const ORDER = 'the argument of createMesh, GRPC_XDS_BOOTSTRAP, GRPC_XDS_BOOTSTRAP_CONFIG, INMESH_CONFIG, ./mesh.yaml';
 
@@ -124,7 +128,7 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
   const log = options.logger ?? quietLogger;
   const configuration = findConfiguration(options, env);
   const filters = [...(options.filters ?? []), ...FILTERS];
-  const telemetry = new Telemetry({ clock, observers: options.observers ?? [], tracer: lateTracer() });
+  const telemetry = new Telemetry({ clock, observers: options.observers ?? [], tracer: lateTracer(), bridge: bridgeIfExported });
   const engine = new MeshEngine({ clock, random, log, telemetry, filters, attemptLayers: options.attemptLayers ?? [], startTimeoutMs });
   const tls = (providers: Readonly<Record<string, CertificateProviderConfig>>): TlsContexts => new TlsContexts({ providers, clock, log });
 
@@ -144,18 +148,22 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
   return { engine, attached };
 }
 
-/** Where `@opentelemetry/api` keeps its globals; `trace` is there once somebody registered a provider. */
+/** Where `@opentelemetry/api` keeps its globals; `trace` and `metrics` are there once somebody registered a provider. */
 const OTEL_GLOBALS = Symbol.for('opentelemetry.js.api.1');
 
-/** The tracer, once an SDK is registered; until then a lookup and nothing else. */
+function registered(signal: 'trace' | 'metrics'): boolean {
+  const globals = Reflect.get(globalThis, OTEL_GLOBALS) as Readonly<Record<string, unknown>> | undefined;
+  return globals?.[signal] !== undefined;
+}
+
+/** The tracer, once an SDK is registered; until then a look-up and nothing else. */
 function lateTracer(): () => Tracer | undefined {
   let tracer: Tracer | undefined;
-  return () => {
-    if (tracer !== undefined) return tracer;
-    const globals = Reflect.get(globalThis, OTEL_GLOBALS) as { readonly trace?: unknown } | undefined;
-    if (globals?.trace !== undefined) tracer = load('./adapters/opentelemetry/index').createTracer();
-    return tracer;
-  };
+  return () => (tracer ??= registered('trace') ? load('./adapters/opentelemetry/index').createTracer() : undefined);
+}
+
+function bridgeIfExported(cells: CallMetrics): MetricsBridge | undefined {
+  return registered('metrics') ? load('./adapters/opentelemetry/index').bridgeMetrics(cells) : undefined;
 }
 
 /** Loads grpc-js and protobuf: only processes that speak xDS pay for them. */
@@ -170,10 +178,11 @@ async function openXds(bootstrap: Bootstrap, options: MeshOptions, engine: MeshE
     bootstrap,
     transport: (server) => createAdsTransport(server),
     types: RESOURCE_TYPES,
-    decode: { filters, lbPolicies: [...(options.lbPolicies ?? []), ...LB_POLICIES], certificateProviders: new Set(Object.keys(bootstrap.certificateProviders)) },
+    decode: { filters, lbPolicies: [...(options.lbPolicies ?? []), ...LB_POLICIES] },
     clock,
     random,
     log,
     wildcard: options.wildcard ?? false,
+    userAgentVersion: VERSION,
   });
 }

@@ -162,7 +162,7 @@ export function fieldsOf(typeName: string): readonly FieldOf[] {
 
 function nestedSchema(typeName: string): DescMessage {
   const end = typeName.lastIndexOf('.');
-  const parent = schemaOf(typeName.slice(0, end)) ?? (end > 0 ? nestedSchema(typeName.slice(0, end)) : undefined);
+  const parent = end < 0 ? undefined : (schemaOf(typeName.slice(0, end)) ?? nestedSchema(typeName.slice(0, end)));
   const nested = parent?.nestedMessages.find((message) => message.typeName === typeName);
   if (nested === undefined) throw new ProtoProblem(`message type "${typeName}" is not known to inmesh`);
   return nested;

@@ -88,7 +88,8 @@ export class OutlierDetector implements Observer, Closable, Alarm {
   onAlarm(): void {
     this.#timer = undefined;
     const now = this.#deps.clock.now();
-    let changed = this.#prune();
+    let changed = false;
+    this.#prune();
     for (const state of this.#states.values()) {
       if (state.host.ejected && now - state.ejectedAt >= this.#ejectionTime(state)) {
         this.#uneject(state, now);
@@ -245,12 +246,11 @@ export class OutlierDetector implements Observer, Closable, Alarm {
   }
 
   /** Forgets endpoints that are gone, unless their ejection lasts, once they are more than those that are there. */
-  #prune(): boolean {
+  #prune(): void {
     const hosts = this.#count();
-    if (this.#states.size <= 2 * hosts.length) return false;
+    if (this.#states.size <= 2 * hosts.length) return;
     const present = new Set(hosts);
     for (const [address, state] of this.#states) if (!present.has(state.host) && !state.host.ejected) this.#states.delete(address);
-    return false;
   }
 
   #arm(): void {

@@ -53,9 +53,11 @@ export function peerTlsOfCertificate(certificate: X509Certificate): PeerTls {
 
 /**
  * Node prints a name with one RDN per line in order of the certificate, parts escaped as in RFC 2253, several attributes of one RDN
- * joined with ` + `. RFC 2253 wants the reverse order, commas, and a bare `+`.
+ * joined with ` + ` (an escaped `+` stands in a value). RFC 2253 wants the reverse order, commas, and a bare `+`.
  */
 export function rfc2253(nodeSubject: string | undefined): string {
   if (nodeSubject === undefined || nodeSubject === '') return '';
-  return nodeSubject.split('\n').toReversed().join(',').replaceAll(' + ', '+');
+  const names = nodeSubject.split('\n').toReversed();
+  // OpenSSL, and so Envoy, reverses within an RDN too.
+  return names.map((name) => name.split(' + ').toReversed().join('+')).join(',');
 }

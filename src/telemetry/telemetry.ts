@@ -6,7 +6,7 @@ import type { TargetLabels } from '../core/target.ts';
 import type { CallCounters } from './call-metrics.ts';
 import { CallMetrics } from './call-metrics.ts';
 import { forwardHeaders, InboundContext } from './inbound-context.ts';
-import type { Tracer } from './tracer.ts';
+import type { MetricsBridge, Tracer } from './tracer.ts';
 
 export interface TelemetryOptions {
   readonly clock: Clock;
@@ -14,6 +14,21 @@ export interface TelemetryOptions {
   readonly observers: readonly Observer[];
   /** The tracer, or undefined while no SDK is registered; asked on every call, so it must be cheap. */
   readonly tracer: () => Tracer | undefined;
+  /** Likewise for metrics: made once, over the cells. */
+  readonly bridge: (cells: CallMetrics) => MetricsBridge | undefined;
+}
+
+/** Records durations once a meter provider is there. */
+class LateMetrics implements Observer {
+  bridge: MetricsBridge | undefined;
+  readonly #make: () => MetricsBridge | undefined;
+  constructor(make: () => MetricsBridge | undefined) {
+    this.#make = make;
+  }
+  onCallEnd(call: Call): void {
+    this.bridge ??= this.#make();
+    this.bridge?.observer.onCallEnd?.(call);
+  }
 }
 
 /** Passes events on to the tracer of the moment: an SDK may be registered after the mesh has started. */
@@ -42,6 +57,7 @@ export class Telemetry {
   readonly #tracer: () => Tracer | undefined;
   readonly #tracing: Observer;
   readonly #forwarding: Observer;
+  readonly #exported: LateMetrics;
   readonly #own: readonly Observer[];
 
   constructor(options: TelemetryOptions) {
@@ -49,13 +65,14 @@ export class Telemetry {
     this.#tracer = options.tracer;
     this.#tracing = new LateTracing(options.tracer);
     this.#forwarding = forwardHeaders(this.#context);
+    this.#exported = new LateMetrics(() => options.bridge(this.metrics));
     this.#own = options.observers;
   }
 
   observers(direction: Call['direction'], labels: TargetLabels): readonly Observer[] {
     const metrics = this.metrics.observer(direction, labels);
     // Tracing first: its propagation headers win over those that are merely forwarded.
-    return direction === 'inbound' ? [this.#tracing, metrics, ...this.#own] : [this.#tracing, this.#forwarding, metrics, ...this.#own];
+    return direction === 'inbound' ? [this.#tracing, metrics, this.#exported, ...this.#own] : [this.#tracing, this.#forwarding, metrics, this.#exported, ...this.#own];
   }
 
   runInContext<R>(call: InboundCall, run: () => R): R {
@@ -69,5 +86,7 @@ export class Telemetry {
     return this.metrics.describe();
   }
 
-  close(): void {}
+  close(): void {
+    this.#exported.bridge?.close();
+  }
 }

@@ -11,3 +11,9 @@ export interface Tracer {
   /** Runs the application with the server span as its active span. */
   runInContext<R>(call: InboundCall, run: () => R): R;
 }
+
+/** Metrics as seen by an exporter: `observer` records one duration per call, `close` takes the instruments back. */
+export interface MetricsBridge {
+  readonly observer: Observer;
+  close(): void;
+}

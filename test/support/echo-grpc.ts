@@ -1,4 +1,6 @@
 /** A real grpc-js server with one method of each kind over raw buffers, and stubs for it as proto-loader and static code make them. */
+import type { Socket } from 'node:net';
+import { connect, createServer } from 'node:net';
 import type { ClientOptions, sendUnaryData, ServerDuplexStream, ServerReadableStream, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
 import { ChannelCredentials, makeClientConstructor, Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js';
 import type { ServerOptions, ServiceDefinition, Client } from '@grpc/grpc-js';
@@ -220,4 +222,23 @@ export function chat(stub: EchoStub, messages: readonly string[], options: CallO
   for (const message of messages) call.write(Buffer.from(message));
   call.end();
   return outcome;
+}
+
+/** A TCP relay in front of a server, whose connections a test can break without any HTTP/2 farewell. */
+export async function startRelay(port: number): Promise<{ port: number; cut(): void; close(): void }> {
+  const sockets = new Set<Socket>();
+  const relay = createServer((socket) => {
+    const upstream = connect(port, '127.0.0.1');
+    for (const side of [socket, upstream]) {
+      sockets.add(side);
+      side.on('error', () => undefined);
+      side.on('close', () => sockets.delete(side));
+    }
+    socket.pipe(upstream).pipe(socket);
+  });
+  await new Promise<void>((resolve) => relay.listen(0, '127.0.0.1', resolve));
+  const cut = (): void => {
+    for (const socket of sockets) socket.destroy();
+  };
+  return { port: (relay.address() as { port: number }).port, cut, close: () => (cut(), void relay.close()) };
 }

@@ -243,7 +243,7 @@ class GrpcAdsTransport implements AdsTransport {
       'grpc.client_idle_timeout_ms': 0x7fff_ffff,
     };
     const client = new Client(uri, reporter, options);
-    this.#client = client;
+    this.#clients.add(client);
     return { client, reporter, handshake };
   }
 }

@@ -20,7 +20,10 @@ export function createGrpc(engine: OutboundEngine & InboundEngine): GrpcSides {
   const ports = new ServerPorts(engine);
   return {
     channelOptions: (options = {}) => ({ ...options, channelFactoryOverride: factory }),
-    serverInterceptors: () => [serverInterceptor(engine, ports)],
-    serverCredentials: () => new MeshServerCredentials(ports),
+    serverInterceptors: () => {
+      ports.watch();
+      return [serverInterceptor(engine, ports, false)];
+    },
+    serverCredentials: () => new MeshServerCredentials(ports, serverInterceptor(engine, ports, true)),
   };
 }

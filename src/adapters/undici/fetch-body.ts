@@ -1,18 +1,23 @@
 /**
- * The receiving end of one fetch: undici's callbacks on one side, whoever reads the body on the other. Bytes wait in a short list instead of
+ * The body of one fetched response, between the wire and whoever reads it. Bytes wait in a short list instead of
  * a web stream; most callers ask for all of it (`text`, `json`), and a stream is made only for those who want one.
  */
-import type { WireHandler, RawHeaders } from './wire.ts';
 
 /** Bytes that may wait unread before the connection is paused. */
-const BUFFER_LIMIT = 64 * 1024;
+export const BUFFER_LIMIT = 64 * 1024;
 
 interface Reader {
   /** Called whenever there is something new: bytes, the end, an error. */
   wake(): void;
 }
 
-export abstract class FetchBody implements WireHandler {
+/** Where the bytes come from. */
+export interface BodySource {
+  stop(reason: unknown): void;
+}
+
+export class FetchBody {
+  readonly #source: BodySource;
   #chunks: Buffer[] = [];
   #bytes = 0;
   #ended = false;
@@ -20,29 +25,18 @@ export abstract class FetchBody implements WireHandler {
   #reader: Reader | undefined = undefined;
   #resume: (() => void) | undefined = undefined;
   #paused = false;
-  protected abortWire: ((reason?: unknown) => void) | undefined = undefined;
 
-  abstract onHeaders(status: number, headers: RawHeaders, resume: () => void, statusText: string): boolean;
-  abstract onError(error: Error): void;
-
-  onConnect(abort: (reason?: unknown) => void): void {
-    this.abortWire = abort;
-  }
-
-  onData(chunk: Buffer): boolean {
-    return this.push(chunk);
-  }
-
-  onComplete(_trailers: RawHeaders | null): void {
-    this.end();
+  constructor(source: BodySource) {
+    this.#source = source;
   }
 
   /** How the wire, or a decoder before us, goes on after a pause. */
-  protected goOnWith(resume: () => void): void {
+  goOnWith(resume: () => void): void {
     this.#resume = resume;
   }
 
-  protected push(chunk: Buffer): boolean {
+  /** False: enough for now. */
+  push(chunk: Buffer): boolean {
     this.#chunks.push(chunk);
     this.#bytes += chunk.length;
     this.#reader?.wake();
@@ -50,14 +44,19 @@ export abstract class FetchBody implements WireHandler {
     return !this.#paused;
   }
 
-  protected end(): void {
+  end(): void {
     this.#ended = true;
     this.#reader?.wake();
   }
 
-  protected breakOff(error: Error): void {
+  breakOff(error: Error): void {
     this.#error ??= error;
     this.#reader?.wake();
+  }
+
+  /** The response was forgotten unread: its connection must not wait for ever. */
+  abandon(): void {
+    if (this.#reader === undefined) this.cancel();
   }
 
   #take(): Buffer[] {
@@ -75,7 +74,7 @@ export abstract class FetchBody implements WireHandler {
   cancel(reason?: unknown): void {
     this.#chunks = [];
     if (this.#ended || this.#error !== undefined) return;
-    this.abortWire?.(reason ?? Object.assign(new Error('the body was cancelled'), { name: 'AbortError' }));
+    this.#source.stop(reason ?? Object.assign(new Error('the body was cancelled'), { name: 'AbortError' }));
   }
 
   /** All bytes until the end. */

@@ -4,6 +4,7 @@
  */
 import { Readable } from 'node:stream';
 import type { FetchBody } from './fetch-body.ts';
+import { BUFFER_LIMIT } from './fetch-body.ts';
 import type { RawHeaders } from './wire.ts';
 import { rawHeader } from './headers.ts';
 
@@ -96,6 +97,9 @@ export class MeshResponse {
 
 let linked = false;
 
+/** Long bodies whose response was collected unread: they hold a paused connection. */
+const forgotten = new FinalizationRegistry<FetchBody>((body) => body.abandon());
+
 /** Makes the response; on the first one the platform's `Response` becomes its prototype, which loads Node's own fetch. */
 export function makeResponse(
   method: string,
@@ -111,7 +115,9 @@ export function makeResponse(
     Object.setPrototypeOf(MeshResponse.prototype, Response.prototype);
   }
   const bare = method === 'HEAD' || NO_BODY.has(status);
-  return new MeshResponse(status, statusText, raw, url, redirected, bare ? undefined : body) as unknown as Response;
+  const response = new MeshResponse(status, statusText, raw, url, redirected, bare ? undefined : body) as unknown as Response;
+  if (!bare && !(Number(rawHeader(raw, 'content-length')) < BUFFER_LIMIT)) forgotten.register(response, body);
+  return response;
 }
 
 function headersOf(raw: RawHeaders): Headers {

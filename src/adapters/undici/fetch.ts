@@ -5,6 +5,7 @@
 import type { Transform } from 'node:stream';
 import { constants, createBrotliDecompress, createGunzip, createInflate } from 'node:zlib';
 import type { MeshDispatcher } from './dispatcher.ts';
+import type { BodySource } from './fetch-body.ts';
 import { FetchBody } from './fetch-body.ts';
 import type { FetchRequest } from './fetch-request.ts';
 import { readRequest, redirected } from './fetch-request.ts';
@@ -33,7 +34,9 @@ function decodersFor(encoding: string): Transform[] {
   return found.every((one) => one !== undefined) ? found : [];
 }
 
-class FetchExchange extends FetchBody {
+class FetchExchange implements WireHandler, BodySource {
+  readonly #body = new FetchBody(this);
+  #abort: ((reason?: unknown) => void) | undefined = undefined;
   readonly #dispatcher: MeshDispatcher;
   readonly #request: FetchRequest;
   readonly #hops: number;
@@ -43,7 +46,6 @@ class FetchExchange extends FetchBody {
   #settled = false;
 
   constructor(dispatcher: MeshDispatcher, request: FetchRequest, hops: number, resolve: (r: Response) => void, reject: (e: unknown) => void) {
-    super();
     this.#dispatcher = dispatcher;
     this.#request = request;
     this.#hops = hops;
@@ -56,17 +58,26 @@ class FetchExchange extends FetchBody {
     signal?.addEventListener('abort', this, { once: true });
     const { pathname, search } = url;
     const options = { origin: url.origin, path: search === '' ? pathname : pathname + search, method, headers: headers as string[], body: body as string | null };
-    this.#dispatcher.dispatch(options, this as WireHandler as never);
+    this.#dispatcher.dispatch(options, this as never);
+  }
+
+  /** The reader wants no more. */
+  stop(reason: unknown): void {
+    this.#abort?.(reason);
+  }
+
+  onConnect(abort: (reason?: unknown) => void): void {
+    this.#abort = abort;
   }
 
   /** The signal's. */
   handleEvent(): void {
     const reason: unknown = this.#request.signal?.reason;
-    this.abortWire?.(reason);
+    this.#abort?.(reason);
     this.#fail(reason, reason);
   }
 
-  override onHeaders(status: number, raw: RawHeaders, resume: () => void, statusText: string): boolean {
+  onHeaders(status: number, raw: RawHeaders, resume: () => void, statusText: string): boolean {
     if (status < 200) return true;
     const { method, redirect, url } = this.#request;
     const location = REDIRECTS.has(status) ? rawHeader(raw, 'location') : undefined;
@@ -75,29 +86,29 @@ class FetchExchange extends FetchBody {
       return true;
     }
     this.#settled = true;
-    this.goOnWith(resume);
+    this.#body.goOnWith(resume);
     const encoding = method === 'HEAD' || NULL_BODY.has(status) ? undefined : rawHeader(raw, 'content-encoding');
     if (encoding !== undefined && !this.#decode(encoding, resume)) return true;
     let href = url.href;
     const hash = url.hash === '' ? -1 : href.indexOf('#');
     if (hash >= 0) href = href.slice(0, hash);
-    this.#resolve(makeResponse(method, status, statusText, raw, href, this.#hops > 0, this));
+    this.#resolve(makeResponse(method, status, statusText, raw, href, this.#hops > 0, this.#body));
     return true;
   }
 
-  override onData(chunk: Buffer): boolean {
+  onData(chunk: Buffer): boolean {
     if (this.#first !== undefined) return this.#first.write(chunk);
     // The body of a redirect is read and dropped, so that its connection serves the next call.
-    return this.#settled ? this.push(chunk) : true;
+    return this.#settled ? this.#body.push(chunk) : true;
   }
 
-  override onComplete(): void {
+  onComplete(): void {
     this.#request.signal?.removeEventListener('abort', this);
-    if (this.#first === undefined) this.end();
+    if (this.#first === undefined) this.#body.end();
     else this.#first.end();
   }
 
-  override onError(error: Error): void {
+  onError(error: Error): void {
     this.#request.signal?.removeEventListener('abort', this);
     const aborted = this.#request.signal?.aborted === true ? (this.#request.signal.reason as Error) : undefined;
     this.#fail(aborted ?? new TypeError('fetch failed', { cause: error }), aborted ?? new TypeError('terminated', { cause: error }));
@@ -105,7 +116,7 @@ class FetchExchange extends FetchBody {
   }
 
   #fail(before: unknown, after: unknown): void {
-    if (this.#settled) return this.breakOff(after as Error);
+    if (this.#settled) return this.#body.breakOff(after as Error);
     this.#settled = true;
     this.#reject(before);
   }
@@ -114,7 +125,7 @@ class FetchExchange extends FetchBody {
     if (encoding.split(',').length > MAX_CODINGS) {
       const error = new Error(`too many content-encodings in response: ${encoding.split(',').length}, maximum allowed is ${MAX_CODINGS}`);
       this.#reject(new TypeError('fetch failed', { cause: error }));
-      this.abortWire?.(error);
+      this.#abort?.(error);
       return false;
     }
     const chain = decodersFor(encoding);
@@ -125,16 +136,16 @@ class FetchExchange extends FetchBody {
     let last = first;
     for (const one of chain) {
       one.on('error', (error: Error) => {
-        this.breakOff(new TypeError('terminated', { cause: error }));
-        this.abortWire?.(error);
+        this.#body.breakOff(new TypeError('terminated', { cause: error }));
+        this.#abort?.(error);
       });
       if (one !== first) last = last.pipe(one);
     }
-    this.goOnWith(() => last.resume());
+    this.#body.goOnWith(() => last.resume());
     last.on('data', (chunk: Buffer) => {
-      if (!this.push(chunk)) last.pause();
+      if (!this.#body.push(chunk)) last.pause();
     });
-    last.on('end', () => this.end());
+    last.on('end', () => this.#body.end());
     return true;
   }
 

@@ -139,8 +139,11 @@ export class Reader {
         if (value === undefined) return this.#fail(path, node, `"${text}" is not a duration`, durationCure(text));
         return value > 0 || type.positive !== true ? value : this.#fail(path, node, 'the duration must be more than 0', 'Write at least 1ms, or take the key away.');
       }
-      case 'percent':
-        return parsePercent(text) ?? this.#fail(path, node, `"${text}" is not a percentage from 0% to 100%`, cureFor(type));
+      case 'percent': {
+        const value = parsePercent(text);
+        if (value !== undefined && (value > 0 || type.positive !== true)) return value;
+        return this.#fail(path, node, `"${text}" is not a percentage from ${type.positive === true ? 'above 0%' : '0%'} to 100%`, cureFor(type));
+      }
       case 'enum':
         if (type.values.includes(text)) return text;
         if (type.later?.includes(text) === true) return this.#fail(path, node, `"${text}" is not supported yet`, `It comes with a later release; use ${type.values.join(', ')}.`);

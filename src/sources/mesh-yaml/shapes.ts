@@ -235,7 +235,7 @@ export const SHAPES: Readonly<Record<string, ShapeSpec>> = Object.freeze({
   },
   breaker: {
     keys: {
-      errorRate: { type: PERCENT, doc: 'Opens when more than this share of attempts failed.', default: '50%', example: '25%' },
+      errorRate: { type: { kind: 'percent', positive: true }, doc: 'Opens when more than this share of attempts failed.', default: '50%', example: '25%' },
       volume: { type: integer(1), doc: 'Attempts in the window before it may open.', default: '20', example: '10' },
       reset: { type: POSITIVE_DURATION, doc: 'Until one attempt is let through to try.', default: '10s', example: '5s' },
       window: { type: POSITIVE_DURATION, doc: 'How far back attempts count.', default: '10s', example: '30s' },

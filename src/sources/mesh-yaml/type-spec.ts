@@ -10,7 +10,7 @@ export type TypeSpec =
   /** Becomes milliseconds. */
   | { readonly kind: 'duration'; readonly positive?: boolean }
   /** Becomes a number from 0 to 100. */
-  | { readonly kind: 'percent' }
+  | { readonly kind: 'percent'; readonly positive?: boolean }
   | { readonly kind: 'list'; readonly of: TypeSpec; readonly notEmpty?: boolean }
   /** Becomes a `Map`. */
   | { readonly kind: 'map'; readonly of: TypeSpec; readonly keys: string; readonly lowerCase?: boolean }

@@ -2,15 +2,18 @@
 import type { FilterChainConfig, FilterChainMatchConfig } from '../../config/listener.ts';
 import type { CidrConfig } from '../../config/matchers.ts';
 import { ConfigProblem } from '../../config/resource.ts';
-import { compileCidr } from '../../matching/cidr.ts';
+import { parseAddress } from '../../matching/cidr.ts';
 
 /** More than any real listener has; a bound on the time that a hostile one can take. */
 const MAX_COMBINATIONS = 100_000;
 
 function rangeKeys(ranges: readonly CidrConfig[]): readonly string[] {
-  return ranges.map((range) => {
-    const { bytes, bits } = compileCidr(range);
-    return `${bytes.map((byte, i) => byte & (0xff << Math.max(0, Math.min(8, 8 * (i + 1) - bits)))).join('.')}/${bits}`;
+  return ranges.map(({ address, prefixLength }) => {
+    const bytes = parseAddress(address) ?? [];
+    const mapped = bytes.length === 4 && address.includes(':'); // ::ffff:a.b.c.d
+    const bits = Math.max(0, prefixLength - (mapped ? 96 : 0));
+    const masked = bytes.map((byte, i) => byte & (0xff00 >> Math.max(0, Math.min(8, bits - i * 8))));
+    return `${masked.join('.')}/${bits}`;
   });
 }
 

@@ -3,6 +3,7 @@ import type { HeaderValueOption } from '../../proto/gen/envoy/config/core/v3/bas
 import { ConfigProblem } from '../../config/resource.ts';
 import { NO_HEADER_MUTATION } from '../../config/routes.ts';
 import type { HeaderMutationConfig, HeaderValueConfig } from '../../config/routes.ts';
+import { checkFormat } from '../../matching/format.ts';
 import { enumName } from './values.ts';
 
 /** What all levels have in common. */
@@ -31,6 +32,8 @@ function headerValue(option: HeaderValueOption, path: string): HeaderValueConfig
   const raw = header?.rawValue;
   const value = raw !== undefined && raw.length > 0 ? Buffer.from(raw).toString('utf8') : (header?.value ?? '');
   if (/[\r\n\0]/.test(value)) throw new ConfigProblem(`${path}.header.value`, 'a header value has no line breaks');
+  const reason = checkFormat(value);
+  if (reason !== undefined) throw new ConfigProblem(`${path}.header.value`, reason);
   const action = enumName(ACTIONS, option.appendAction, `${path}.append_action`);
   // The old `append: false` means overwrite; the newer field wins where it says something.
   const legacy = option.append === false && action === 'append' ? 'overwrite' : action;

@@ -5,21 +5,29 @@ import type { StringMatcher } from '../../proto/gen/envoy/type/matcher/v3/string
 import type { HeaderMatcherConfig, QueryParameterMatcherConfig, StringMatcherConfig } from '../../config/matchers.ts';
 import { ConfigProblem } from '../../config/resource.ts';
 import { compileRegex } from '../../matching/regex.ts';
+import type { Regex } from '../../matching/regex.ts';
+
+function compiled(pattern: string, path: string): Regex {
+  if (pattern === '') throw new ConfigProblem(path, 'the regular expression is empty');
+  try {
+    return compileRegex(pattern);
+  } catch (error) {
+    if (error instanceof ConfigProblem) throw new ConfigProblem(path, error.reason);
+    throw error;
+  }
+}
 
 /** The pattern itself, after RE2 has accepted it. */
 export function regex(matcher: RegexMatcher | undefined, path: string): string {
-  const pattern = matcher?.regex ?? '';
-  if (pattern === '') throw new ConfigProblem(`${path}.regex`, 'the regular expression is empty');
-  try {
-    compileRegex(pattern);
-  } catch (error) {
-    throw new ConfigProblem(`${path}.regex`, error instanceof ConfigProblem ? error.reason : String(error instanceof Error ? error.message : error));
-  }
-  return pattern;
+  return compiled(matcher?.regex ?? '', `${path}.regex`).pattern;
 }
 
 export function regexRewrite(rewrite: RegexMatchAndSubstitute, path: string): { readonly pattern: string; readonly substitution: string } {
-  return { pattern: regex(rewrite.pattern, `${path}.pattern`), substitution: rewrite.substitution };
+  const { substitution } = rewrite;
+  const pattern = compiled(rewrite.pattern?.regex ?? '', `${path}.pattern.regex`);
+  const reason = pattern.checkSubstitution(substitution);
+  if (reason !== undefined) throw new ConfigProblem(`${path}.substitution`, reason);
+  return { pattern: pattern.pattern, substitution };
 }
 
 function nonEmpty(value: string, path: string): string {

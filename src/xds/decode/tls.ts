@@ -20,7 +20,7 @@ const DOWNSTREAM = 'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsConte
 const RAW_BUFFER = 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer';
 const RAW_BUFFER_NAME = 'envoy.transport_sockets.raw_buffer';
 const MAX_SNI_BYTES = 255;
-const SAN_TYPES = [undefined, 'email', 'dns', 'uri', 'ip'] as const;
+const SAN_TYPES: readonly (SanMatcherConfig['type'] | undefined)[] = [undefined, 'email', 'dns', 'uri', 'ip'];
 const VERSIONS = [undefined, 'older', 'older', 'TLSv1.2', 'TLSv1.3'] as const;
 
 interface Instance {

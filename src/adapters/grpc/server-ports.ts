@@ -1,0 +1,143 @@
+/**
+ * Connections of grpc-js servers, admitted by the filter chain of their bound address (gRFC A36, A29). grpc-js decides once, when it
+ * binds, whether a port speaks TLS; xDS decides per connection and may change its mind. So a server with the mesh's credentials is a
+ * plain HTTP/2 server to grpc-js, and what reaches it is what was admitted here: plaintext only where the chain is plaintext.
+ */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { Server, Socket } from 'node:net';
+import type { Peer } from '../../core/call.ts';
+import type { ConnectionFacts, InboundChain, InboundEngine, InboundListener } from '../../core/engine.ts';
+import { MeshError } from '../../core/errors.ts';
+import type { Addresses } from './peer.ts';
+import { peerFrom, unmapped } from './peer.ts';
+import { acceptTls, firstByteIsTls } from './server-tls.ts';
+
+/** One admitted connection. Without a chain the mesh leaves it alone. */
+export interface Admission {
+  readonly listener: InboundListener;
+  readonly chain: InboundChain | undefined;
+  readonly peer: Peer;
+}
+
+/** Published by Node when `listen` is called, before the port is open. */
+const LISTEN = 'tracing:net.server.listen:asyncStart';
+
+export class ServerPorts {
+  readonly #engine: InboundEngine;
+  readonly #admissions = new Map<string, Admission>();
+  /** Servers of credentials that are not ours, to find the address that a connection's server is bound to. */
+  #listening: WeakRef<Server>[] | undefined = undefined;
+
+  constructor(engine: InboundEngine) {
+    this.#engine = engine;
+  }
+
+  /** Called when grpc-js has made an HTTP/2 server with our credentials: it calls `listen` on it within the same turn. */
+  capture(): void {
+    let taken = false;
+    const take = (message: unknown): void => {
+      unsubscribe(LISTEN, take);
+      taken = true;
+      this.#adopt(serverOf(message));
+    };
+    subscribe(LISTEN, take);
+    process.nextTick(() => {
+      // A connection injector never listens; its connections are not admitted, and the interceptor refuses their calls.
+      if (!taken) unsubscribe(LISTEN, take);
+    });
+  }
+
+  /** From now on the bound addresses of all servers are known, for interceptors that are used without our credentials. */
+  watch(): void {
+    if (this.#listening !== undefined) return;
+    const listening: WeakRef<Server>[] = [];
+    this.#listening = listening;
+    subscribe(LISTEN, (message) => void listening.push(new WeakRef(serverOf(message))));
+  }
+
+  admission(connection: Addresses): Admission | undefined {
+    return this.#admissions.get(keyOf(connection));
+  }
+
+  /** The listener of a connection that came to a server without our credentials. */
+  listenerOf(connection: Addresses): InboundListener {
+    const port = connection.localPort ?? 0;
+    for (const reference of this.#listening ?? []) {
+      const address = reference.deref()?.address();
+      if (address !== null && typeof address === 'object' && address.port === port) return this.#engine.listen(address.address, port);
+    }
+    return this.#engine.listen(unmapped(connection.localAddress ?? ''), port);
+  }
+
+  #adopt(server: Server): void {
+    const handlers = server.listeners('connection');
+    if (handlers.length === 0) {
+      throw new MeshError('ERR_MESH_UNSUPPORTED', 'this version of Node or @grpc/grpc-js binds servers in a way that inmesh does not know');
+    }
+    server.removeAllListeners('connection');
+    const pass = (socket: Socket): void => {
+      for (const handler of handlers) Reflect.apply(handler, server, [socket]);
+    };
+    server.on('connection', (socket) => this.#accept(server, socket, pass));
+  }
+
+  #accept(server: Server, socket: Socket, pass: (socket: Socket) => void): void {
+    socket.on('error', () => socket.destroy());
+    const bound = server.address();
+    const listener = bound === null || typeof bound === 'string' ? undefined : this.#engine.listen(bound.address, bound.port);
+    if (listener?.state === 'passthrough') {
+      this.#admit(socket, { listener, chain: undefined, peer: peerFrom(socket, undefined) });
+      pass(socket);
+    } else if (listener?.state !== 'serving' || this.#engine.draining) {
+      // gRFC A36: while not serving, close without a byte.
+      socket.destroy();
+    } else if (listener.mode === 'mixed') {
+      firstByteIsTls(socket, (tls) => this.#choose(socket, listener, tls, pass));
+    } else {
+      this.#choose(socket, listener, listener.mode === 'tls', pass);
+    }
+  }
+
+  #choose(socket: Socket, listener: InboundListener, tls: boolean, pass: (socket: Socket) => void): void {
+    const chain = listener.chain(factsOf(socket, tls));
+    // A chain says itself whether it is TLS; bytes of the other kind end the connection.
+    if (chain === undefined || (chain.security !== undefined) !== tls) {
+      socket.destroy();
+    } else if (chain.security === undefined) {
+      this.#admit(socket, { listener, chain, peer: peerFrom(socket, undefined) });
+      pass(socket);
+    } else {
+      acceptTls(socket, chain.security, this.#engine.clock, (secured, identity) => {
+        this.#admit(secured, { listener, chain, peer: peerFrom(secured, identity) });
+        pass(secured);
+      });
+    }
+  }
+
+  #admit(socket: Socket, admission: Admission): void {
+    const key = keyOf(socket);
+    this.#admissions.set(key, admission);
+    socket.once('close', () => this.#admissions.delete(key));
+  }
+}
+
+function keyOf(connection: Addresses): string {
+  return `${connection.remoteAddress} ${connection.remotePort} ${connection.localAddress} ${connection.localPort}`;
+}
+
+export function factsOf(connection: Addresses, tls: boolean): ConnectionFacts {
+  return {
+    localAddress: unmapped(connection.localAddress ?? ''),
+    localPort: connection.localPort ?? 0,
+    remoteAddress: unmapped(connection.remoteAddress ?? ''),
+    remotePort: connection.remotePort ?? 0,
+    transportProtocol: tls ? 'tls' : 'raw_buffer',
+    // gRFC A36 does not match on these; the chain is chosen before the handshake.
+    serverName: undefined,
+    applicationProtocols: [],
+  };
+}
+
+function serverOf(message: unknown): Server {
+  return (message as { readonly server: Server }).server;
+}

@@ -1,0 +1,11 @@
+/** REGISTRY of xDS resource types: a new type is one decoder and one line here. Loads the protobuf runtime. */
+import { TYPE_URLS } from '../config/resource.ts';
+import { decodeCluster, decodeEndpointsResource, decodeListener, decodeRoutes } from './decode/resource.ts';
+import type { ResourceType } from './resource-type.ts';
+
+const LISTENER: ResourceType<'listener'> = { kind: 'listener', typeUrl: TYPE_URLS.listener, fullState: true, decode: decodeListener };
+const ROUTES: ResourceType<'routes'> = { kind: 'routes', typeUrl: TYPE_URLS.routes, fullState: false, decode: decodeRoutes };
+const CLUSTER: ResourceType<'cluster'> = { kind: 'cluster', typeUrl: TYPE_URLS.cluster, fullState: true, decode: decodeCluster };
+const ENDPOINTS: ResourceType<'endpoints'> = { kind: 'endpoints', typeUrl: TYPE_URLS.endpoints, fullState: false, decode: decodeEndpointsResource };
+
+export const RESOURCE_TYPES: readonly ResourceType[] = [LISTENER, ROUTES, CLUSTER, ENDPOINTS];

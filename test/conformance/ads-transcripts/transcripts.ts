@@ -1,0 +1,482 @@
+/**
+ * What an xDS client has to say on a stream: scripts of server messages and the exact requests expected (gRFC A27, A46, A53, A57, A88; Envoy X-10 to X-51).
+ * Resources are written `name` or `name=text`; a text that begins with `bad` is rejected by the decoder, `mute` has no name.
+ */
+import type { ResourceKind } from '../../../src/config/resource.ts';
+import type { PlainRequest } from '../../unit/xds/fake-control-plane.ts';
+
+export type Step =
+  /** The whole set of wanted resources, `listener:a routes:b`. */
+  | { readonly want: string }
+  /** The connection of the newest stream stands. */
+  | { readonly connect: true }
+  /** A message of the server: type, version, nonce, resources. */
+  | { readonly server: readonly [ResourceKind | `other:${string}`, string, string, ...string[]] }
+  /** As `server`, each resource in an `envoy.service.discovery.v3.Resource`; `name!` is a heartbeat. */
+  | { readonly wrapped: readonly [ResourceKind, string, string, ...string[]] }
+  /** Every request since the last `client` step. */
+  | { readonly client: readonly PlainRequest[] }
+  /** The stream ends with a gRPC status. */
+  | { readonly end: readonly [number, string] }
+  | { readonly advance: number }
+  /** `present:text`, `waiting` or `failed:reason` for `kind:name`. */
+  | { readonly state: Readonly<Record<string, string>> }
+  /** CSDS statuses, `kind:name` to status and error. */
+  | { readonly status: Readonly<Record<string, readonly [string, string | undefined]>> }
+  /** How many streams have been opened so far. */
+  | { readonly streams: number }
+  /** Notifications since the last such step. */
+  | { readonly changes: number };
+
+export interface Transcript {
+  readonly title: string;
+  readonly wildcard?: true;
+  readonly features?: readonly string[];
+  readonly steps: readonly Step[];
+}
+
+export const TRANSCRIPTS: readonly Transcript[] = [
+  {
+    title: 'node in the first request only; ACK with version and nonce of the response; nonces by type',
+    steps: [
+      { want: 'listener:a' },
+      { client: [{ type: 'listener', names: ['a'], node: 'n1' }] },
+      { connect: true },
+      { server: ['listener', '1', 'n-1', 'a=A'] },
+      { client: [{ type: 'listener', version: '1', nonce: 'n-1', names: ['a'] }] },
+      { state: { 'listener:a': 'present:A' } },
+      { changes: 1 },
+      { want: 'listener:a routes:r' },
+      { client: [{ type: 'routes', names: ['r'] }] },
+      { server: ['routes', '7', 'n-2', 'r=R'] },
+      { client: [{ type: 'routes', version: '7', nonce: 'n-2', names: ['r'] }] },
+      { server: ['listener', '2', 'n-3', 'a=A2'] },
+      { client: [{ type: 'listener', version: '2', nonce: 'n-3', names: ['a'] }] },
+      { state: { 'listener:a': 'present:A2', 'routes:r': 'present:R' } },
+    ],
+  },
+  {
+    title: 'subscription changes carry the full list and the last nonce; the last unsubscribe sends an empty list with the nonce',
+    steps: [
+      { want: 'cluster:a' },
+      { connect: true },
+      { server: ['cluster', '1', 'x', 'a'] },
+      { client: [{ type: 'cluster', names: ['a'], node: 'n1' }, { type: 'cluster', version: '1', nonce: 'x', names: ['a'] }] },
+      { want: 'cluster:a cluster:b' },
+      { client: [{ type: 'cluster', version: '1', nonce: 'x', names: ['a', 'b'] }] },
+      { want: 'cluster:b' },
+      { client: [{ type: 'cluster', version: '1', nonce: 'x', names: ['b'] }] },
+      { want: '' },
+      { client: [{ type: 'cluster', version: '1', nonce: 'x', names: [] }] },
+      { want: '' },
+      { client: [] },
+      { server: ['cluster', '2', 'y', 'b'] },
+      { client: [{ type: 'cluster', version: '2', nonce: 'y', names: [] }] },
+    ],
+  },
+  {
+    title: 'a second subscription before the first answer has an empty nonce and version',
+    steps: [
+      { want: 'endpoints:a' },
+      { want: 'endpoints:a endpoints:b' },
+      { client: [{ type: 'endpoints', names: ['a'], node: 'n1' }, { type: 'endpoints', names: ['a', 'b'] }] },
+    ],
+  },
+  {
+    title: 'a bad resource is NACKed by name and field; the good ones of the response apply, the old value stays',
+    steps: [
+      { want: 'cluster:a cluster:b cluster:c' },
+      { connect: true },
+      { server: ['cluster', '1', 'n1', 'a=A', 'b=B', 'c=C'] },
+      { changes: 1 },
+      { server: ['cluster', '2', 'n2', 'a=bad a', 'b=B2', 'c=bad c'] },
+      {
+        client: [
+          { type: 'cluster', names: ['a', 'b', 'c'], node: 'n1' },
+          { type: 'cluster', version: '1', nonce: 'n1', names: ['a', 'b', 'c'] },
+          {
+            type: 'cluster', version: '1', nonce: 'n2', names: ['a', 'b', 'c'],
+            nack: '3: Cluster response rejected: resource "a" at some.field: bad a;\nresource "c" at some.field: bad c',
+          },
+        ],
+      },
+      { state: { 'cluster:a': 'present:A', 'cluster:b': 'present:B2', 'cluster:c': 'present:C' } },
+      { status: { 'cluster:a': ['NACKED', 'cluster "a" at some.field: bad a'], 'cluster:b': ['ACKED', undefined] } },
+      { changes: 1 },
+      { server: ['cluster', '3', 'n3', 'a=A', 'b=B2', 'c=C'] },
+      { client: [{ type: 'cluster', version: '3', nonce: 'n3', names: ['a', 'b', 'c'] }] },
+      { status: { 'cluster:a': ['ACKED', undefined], 'cluster:c': ['ACKED', undefined] } },
+      { changes: 0 },
+    ],
+  },
+  {
+    title: 'the first response is bad: NACK without a version, the resource fails with the reason',
+    steps: [
+      { want: 'routes:r' },
+      { connect: true },
+      { server: ['routes', '1', 'n1', 'r=bad regex'] },
+      {
+        client: [
+          { type: 'routes', names: ['r'], node: 'n1' },
+          { type: 'routes', nonce: 'n1', names: ['r'], nack: '3: RouteConfiguration response rejected: resource "r" at some.field: bad regex' },
+        ],
+      },
+      { state: { 'routes:r': 'failed:routes "r" at some.field: bad regex' } },
+      { server: ['routes', '2', 'n2', 'r=R'] },
+      { client: [{ type: 'routes', version: '2', nonce: 'n2', names: ['r'] }] },
+      { state: { 'routes:r': 'present:R' } },
+    ],
+  },
+  {
+    title: 'fail_on_data_errors: a rejected resource loses its old value (gRFC A88)',
+    features: ['fail_on_data_errors'],
+    steps: [
+      { want: 'cluster:a' },
+      { connect: true },
+      { server: ['cluster', '1', 'n1', 'a=A'] },
+      { server: ['cluster', '2', 'n2', 'a=bad'] },
+      { state: { 'cluster:a': 'failed:cluster "a" at some.field: bad' } },
+      { server: ['cluster', '3', 'n3', 'a=A'] },
+      { state: { 'cluster:a': 'present:A' } },
+    ],
+  },
+  {
+    title: 'reconnect: node again, versions kept, nonces cleared, no request for types without names',
+    steps: [
+      { want: 'listener:a routes:r cluster:c' },
+      { connect: true },
+      { server: ['listener', '5', 'l5', 'a=A'] },
+      { server: ['routes', '6', 'r6', 'r=bad'] },
+      { want: 'listener:a routes:r' },
+      { end: [14, 'connection dropped'] },
+      { advance: 1000 },
+      { streams: 2 },
+      {
+        client: [
+          { type: 'listener', version: '5', names: ['a'], node: 'n1' },
+          { type: 'routes', names: ['r'] },
+        ],
+      },
+      { state: { 'listener:a': 'present:A' } },
+      { connect: true },
+      { server: ['listener', '5', 'l1', 'a=A'] },
+      { client: [{ type: 'listener', version: '5', nonce: 'l1', names: ['a'] }] },
+    ],
+  },
+  {
+    title: 'LDS: a name that is absent keeps its value by default (gRFC A88), and is news to nobody when it comes back unchanged',
+    steps: [
+      { want: 'listener:a listener:b' },
+      { connect: true },
+      { server: ['listener', '1', 'n1', 'a=A', 'b=B'] },
+      { server: ['listener', '2', 'n2', 'b=B'] },
+      { state: { 'listener:a': 'present:A' } },
+      { status: { 'listener:a': ['DOES_NOT_EXIST', 'deleted by cp:1, its last value stays in use'] } },
+      { changes: 1 },
+      { server: ['listener', '3', 'n3', 'a=A', 'b=B'] },
+      { status: { 'listener:a': ['ACKED', undefined] } },
+      { changes: 0 },
+    ],
+  },
+  {
+    title: 'CDS with fail_on_data_errors: deletion is told; the identical resource, added again, is delivered',
+    features: ['fail_on_data_errors'],
+    steps: [
+      { want: 'cluster:a' },
+      { connect: true },
+      { server: ['cluster', '1', 'n1', 'a=A'] },
+      { server: ['cluster', '2', 'n2'] },
+      { state: { 'cluster:a': 'failed:deleted by cp:1' } },
+      { changes: 2 },
+      { server: ['cluster', '3', 'n3', 'a=A'] },
+      { state: { 'cluster:a': 'present:A' } },
+      { changes: 1 },
+    ],
+  },
+  {
+    title: 'RDS and EDS: absence means unchanged, also in an empty response',
+    features: ['fail_on_data_errors'],
+    steps: [
+      { want: 'endpoints:a endpoints:b' },
+      { connect: true },
+      { server: ['endpoints', '1', 'n1', 'a=A', 'b=B'] },
+      { server: ['endpoints', '2', 'n2', 'a=A2'] },
+      { server: ['endpoints', '3', 'n3'] },
+      { state: { 'endpoints:a': 'present:A2', 'endpoints:b': 'present:B' } },
+      { changes: 2 },
+    ],
+  },
+  {
+    title: 'a complete list that was sent before a new name was asked for deletes nothing that was never there',
+    features: ['fail_on_data_errors'],
+    steps: [
+      { want: 'listener:a' },
+      { connect: true },
+      { want: 'listener:a listener:b' },
+      { server: ['listener', '1', 'n1', 'a=A'] },
+      { state: { 'listener:a': 'present:A', 'listener:b': 'waiting' } },
+    ],
+  },
+  {
+    title: 'an unreadable entry makes a top-level error; siblings apply, and nothing counts as deleted',
+    features: ['fail_on_data_errors'],
+    steps: [
+      { want: 'listener:a listener:b' },
+      { connect: true },
+      { server: ['listener', '1', 'n1', 'a=A', 'b=B'] },
+      { server: ['listener', '2', 'n2', 'a=A2', 'x=mute'] },
+      {
+        client: [
+          { type: 'listener', names: ['a', 'b'], node: 'n1' },
+          { type: 'listener', version: '1', nonce: 'n1', names: ['a', 'b'] },
+          { type: 'listener', version: '1', nonce: 'n2', names: ['a', 'b'], nack: '3: Listener response rejected: resources[1]: cannot be read (mute)' },
+        ],
+      },
+      { state: { 'listener:a': 'present:A2', 'listener:b': 'present:B' } },
+    ],
+  },
+  {
+    title: 'a resource of another type than its response is an error',
+    steps: [
+      { want: 'routes:a' },
+      { connect: true },
+      { server: ['routes', '1', 'n1', 'cluster!a'] },
+      {
+        client: [
+          { type: 'routes', names: ['a'], node: 'n1' },
+          {
+            type: 'routes', nonce: 'n1', names: ['a'],
+            nack: '3: RouteConfiguration response rejected: resources[0]: type is "type.googleapis.com/envoy.config.cluster.v3.Cluster", expected "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"',
+          },
+        ],
+      },
+      { state: { 'routes:a': 'waiting' } },
+    ],
+  },
+  {
+    title: 'a name that comes twice is an error; the first of them applies (Envoy X-20)',
+    steps: [
+      { want: 'cluster:a' },
+      { connect: true },
+      { server: ['cluster', '1', 'n1', 'a=A', 'a=B'] },
+      {
+        client: [
+          { type: 'cluster', names: ['a'], node: 'n1' },
+          { type: 'cluster', nonce: 'n1', names: ['a'], nack: '3: Cluster response rejected: resource "a": is more than once in the response' },
+        ],
+      },
+      { state: { 'cluster:a': 'present:A' } },
+    ],
+  },
+  {
+    title: 'resources that nobody asked for are ignored, even bad ones, and the response is ACKed',
+    steps: [
+      { want: 'cluster:a' },
+      { connect: true },
+      { server: ['cluster', '1', 'n1', 'a=A', 'z=bad', 'y=Y'] },
+      { client: [{ type: 'cluster', names: ['a'], node: 'n1' }, { type: 'cluster', version: '1', nonce: 'n1', names: ['a'] }] },
+      { state: { 'cluster:y': 'waiting' } },
+    ],
+  },
+  {
+    title: 'an unknown type, and a type never asked for, get neither ACK nor NACK',
+    steps: [
+      { want: 'cluster:a' },
+      { connect: true },
+      { client: [{ type: 'cluster', names: ['a'], node: 'n1' }] },
+      { server: ['other:type.googleapis.com/envoy.Unknown', '1', 'n1'] },
+      { server: ['listener', '1', 'n2', 'a=A'] },
+      { client: [] },
+      { server: ['cluster', '1', 'n3', 'a=A'] },
+      { client: [{ type: 'cluster', version: '1', nonce: 'n3', names: ['a'] }] },
+    ],
+  },
+  {
+    title: 'resources in the Resource wrapper are unwrapped; a heartbeat keeps the resource',
+    features: ['fail_on_data_errors'],
+    steps: [
+      { want: 'listener:a listener:b' },
+      { connect: true },
+      { wrapped: ['listener', '1', 'n1', 'a=A', 'b=B'] },
+      { state: { 'listener:a': 'present:A' } },
+      { wrapped: ['listener', '1', 'n2', 'a!', 'b=B2'] },
+      { state: { 'listener:a': 'present:A', 'listener:b': 'present:B2' } },
+      { wrapped: ['listener', '2', 'n3', 'a=bad', 'b=B2'] },
+      {
+        client: [
+          { type: 'listener', names: ['a', 'b'], node: 'n1' },
+          { type: 'listener', version: '1', nonce: 'n1', names: ['a', 'b'] },
+          { type: 'listener', version: '1', nonce: 'n2', names: ['a', 'b'] },
+          { type: 'listener', version: '1', nonce: 'n3', names: ['a', 'b'], nack: '3: Listener response rejected: resource "a" at some.field: bad' },
+        ],
+      },
+    ],
+  },
+  {
+    title: 'a decoder that throws costs its resource, not the stream',
+    steps: [
+      { want: 'cluster:a cluster:b' },
+      { connect: true },
+      { server: ['cluster', '1', 'n1', 'a=throw', 'b=B'] },
+      {
+        client: [
+          { type: 'cluster', names: ['a', 'b'], node: 'n1' },
+          { type: 'cluster', nonce: 'n1', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a": cannot be decoded: fault in the decoder' },
+        ],
+      },
+      { state: { 'cluster:b': 'present:B' } },
+    ],
+  },
+  {
+    title: 'NACK storm: the same rejected response, sent again at once, is NACKed in growing pauses; anything new at once',
+    steps: [
+      { want: 'cluster:a cluster:b' },
+      { connect: true },
+      { server: ['cluster', '1', 'n1', 'a=bad', 'b=B'] },
+      {
+        client: [
+          { type: 'cluster', names: ['a', 'b'], node: 'n1' },
+          { type: 'cluster', nonce: 'n1', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' },
+        ],
+      },
+      { server: ['cluster', '1', 'n2', 'b=B', 'a=bad'] },
+      { advance: 199 },
+      { client: [] },
+      { advance: 1 },
+      { client: [{ type: 'cluster', nonce: 'n2', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' }] },
+      { server: ['cluster', '1', 'n3', 'a=bad', 'b=B'] },
+      { advance: 319 },
+      { client: [] },
+      { advance: 1 },
+      { client: [{ type: 'cluster', nonce: 'n3', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' }] },
+      { server: ['cluster', '2', 'n4', 'a=A', 'b=B'] },
+      { client: [{ type: 'cluster', version: '2', nonce: 'n4', names: ['a', 'b'] }] },
+    ],
+  },
+  {
+    title: 'a NACK that is held back goes with a change of names, or before the next response, and only once',
+    steps: [
+      { want: 'cluster:a' },
+      { connect: true },
+      { server: ['cluster', '1', 'n1', 'a=bad'] },
+      { server: ['cluster', '1', 'n2', 'a=bad'] },
+      { client: [{ type: 'cluster', names: ['a'], node: 'n1' }, { type: 'cluster', nonce: 'n1', names: ['a'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' }] },
+      { want: 'cluster:a cluster:b' },
+      { client: [{ type: 'cluster', nonce: 'n2', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' }] },
+      { server: ['cluster', '1', 'n3', 'a=bad'] },
+      { server: ['cluster', '1', 'n4', 'a=bad'] },
+      { client: [{ type: 'cluster', nonce: 'n3', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' }] },
+      { advance: 10_000 },
+      { client: [{ type: 'cluster', nonce: 'n4', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' }] },
+    ],
+  },
+  {
+    title: 'wildcard (sidecar view): LDS and CDS without names, every resource taken, absence deletes; RDS by name',
+    wildcard: true,
+    steps: [
+      { client: [{ type: 'listener', names: [], node: 'n1' }, { type: 'cluster', names: [] }] },
+      { connect: true },
+      { server: ['listener', '1', 'n1', 'l1=A', 'l2=B'] },
+      { client: [{ type: 'listener', version: '1', nonce: 'n1', names: [] }] },
+      { state: { 'listener:l1': 'present:A', 'listener:l2': 'present:B' } },
+      { want: 'listener:l1 routes:80 listener:l9' },
+      { client: [{ type: 'routes', names: ['80'] }] },
+      { state: { 'listener:l9': 'failed:cp:1 has no listener of this name' } },
+      { server: ['listener', '2', 'n2', 'l9=C'] },
+      { client: [{ type: 'listener', version: '2', nonce: 'n2', names: [] }] },
+      { state: { 'listener:l1': 'present:A', 'listener:l2': 'waiting', 'listener:l9': 'present:C' } },
+      { want: 'routes:80 listener:l9' },
+      { client: [] },
+      { state: { 'listener:l1': 'waiting' } },
+      { server: ['listener', '3', 'n3', 'l9=bad'] },
+      { client: [{ type: 'listener', version: '2', nonce: 'n3', names: [], nack: '3: Listener response rejected: resource "l9" at some.field: bad' }] },
+      { end: [14, ''] },
+      { advance: 1000 },
+      { client: [{ type: 'listener', version: '2', names: [], node: 'n1' }, { type: 'routes', names: ['80'] }, { type: 'cluster', names: [] }] },
+    ],
+  },
+  {
+    title: 'wildcard: a name that was asked for before the first list fails as soon as the list is there without it',
+    wildcard: true,
+    steps: [
+      { want: 'cluster:a cluster:b' },
+      { connect: true },
+      { server: ['cluster', '1', 'n1', 'a=A'] },
+      { state: { 'cluster:a': 'present:A', 'cluster:b': 'failed:cp:1 has no cluster of this name' } },
+    ],
+  },
+  {
+    title: 'does not exist: 15 s after the request was sent on a connected stream, never while it is broken; a late arrival revives',
+    steps: [
+      { want: 'listener:a' },
+      { advance: 60_000 },
+      { state: { 'listener:a': 'waiting' } },
+      { connect: true },
+      { advance: 14_999 },
+      { state: { 'listener:a': 'waiting' } },
+      { changes: 0 },
+      { advance: 1 },
+      { state: { 'listener:a': 'failed:cp:1 sent no listener of this name within 15 s' } },
+      { status: { 'listener:a': ['DOES_NOT_EXIST', 'cp:1 sent no listener of this name within 15 s'] } },
+      { changes: 1 },
+      { server: ['listener', '1', 'n1', 'a=A'] },
+      { state: { 'listener:a': 'present:A' } },
+    ],
+  },
+  {
+    title: 'the does-not-exist timer stops with the stream and starts again with the next',
+    steps: [
+      { want: 'listener:a listener:b' },
+      { connect: true },
+      { server: ['listener', '1', 'n1', 'a=A'] },
+      { advance: 10_000 },
+      { end: [14, ''] },
+      { advance: 20_000 },
+      { state: { 'listener:b': 'waiting' } },
+      { connect: true },
+      { advance: 14_999 },
+      { state: { 'listener:b': 'waiting' } },
+      { advance: 1 },
+      { state: { 'listener:a': 'present:A', 'listener:b': 'failed:cp:1 sent no listener of this name within 15 s' } },
+    ],
+  },
+  {
+    title: 'a timer for a name added later runs from its own request; unsubscribing stops it',
+    steps: [
+      { want: 'cluster:a' },
+      { connect: true },
+      { advance: 10_000 },
+      { want: 'cluster:a cluster:b' },
+      { advance: 5_000 },
+      { state: { 'cluster:a': 'failed:cp:1 sent no cluster of this name within 15 s', 'cluster:b': 'waiting' } },
+      { want: 'cluster:a' },
+      { changes: 1 },
+      { advance: 60_000 },
+      { changes: 0 },
+      { want: 'cluster:a cluster:b' },
+      { state: { 'cluster:b': 'waiting' } },
+    ],
+  },
+  {
+    title: 'resource_timer_is_transient_error: 30 s, status TIMEOUT (gRFC A88)',
+    features: ['resource_timer_is_transient_error'],
+    steps: [
+      { want: 'listener:a' },
+      { connect: true },
+      { advance: 29_999 },
+      { state: { 'listener:a': 'waiting' } },
+      { advance: 1 },
+      { status: { 'listener:a': ['TIMEOUT', 'cp:1 sent no listener of this name within 30 s'] } },
+    ],
+  },
+  {
+    title: 'xdstp names: context parameters in any order mean the same resource',
+    steps: [
+      { want: 'listener:xdstp://known/envoy.config.listener.v3.Listener/x?b=2&a=1' },
+      { client: [{ type: 'listener', names: ['xdstp://known/envoy.config.listener.v3.Listener/x?a=1&b=2'], node: 'n1' }] },
+      { connect: true },
+      { server: ['listener', '1', 'n1', 'xdstp://known/envoy.config.listener.v3.Listener/x?b=2&a=1'] },
+      { state: { 'listener:xdstp://known/envoy.config.listener.v3.Listener/x?b=2&a=1': 'present:' } },
+    ],
+  },
+];

@@ -1,0 +1,195 @@
+import { describe, expect, test } from 'vitest';
+import { MeshError } from '../../../src/core/errors.ts';
+import { bootstrapFromEnvironment, missingBootstrap, readBootstrap } from '../../../src/xds/bootstrap.ts';
+
+const server = { server_uri: 'cp:1', channel_creds: [{ type: 'insecure' }] };
+const minimal = { xds_servers: [server] };
+
+function read(document: unknown) {
+  return readBootstrap(JSON.stringify(document), '/etc/b.json');
+}
+
+function problemOf(run: () => unknown): MeshError {
+  try {
+    run();
+  } catch (error) {
+    if (error instanceof MeshError) return error;
+    throw error;
+  }
+  throw new Error('nothing was thrown');
+}
+
+describe('good bootstraps', () => {
+  test('the least there can be, with every default', () => {
+    expect(read(minimal)).toEqual({
+      servers: [{ uri: 'cp:1', credentials: { type: 'insecure' }, features: [] }],
+      node: { id: '', cluster: '', locality: { region: '', zone: '', subZone: '' }, metadata: {} },
+      certificateProviders: {},
+      serverListenerTemplate: undefined,
+      clientListenerTemplate: '%s',
+      authorities: {},
+      origin: '/etc/b.json',
+    });
+  });
+
+  test('what the Istio agent writes', () => {
+    const files = { certificate_file: '/d/cert-chain.pem', private_key_file: '/d/key.pem', ca_certificate_file: '/d/root-cert.pem', refresh_interval: '900s' };
+    const found = read({
+      xds_servers: [{ server_uri: 'unix:///etc/istio/proxy/XDS', channel_creds: [{ type: 'insecure' }], server_features: ['xds_v3'] }],
+      node: { id: 'sidecar~10.0.0.7~p.ns~ns.svc', locality: {}, metadata: { GENERATOR: 'grpc', LABELS: {} }, UserAgentVersionType: null },
+      certificate_providers: { default: { plugin_name: 'file_watcher', config: files } },
+      server_listener_resource_name_template: 'xds.istio.io/grpc/lds/inbound/%s',
+    });
+    expect(found.servers[0]).toEqual({ uri: 'unix:///etc/istio/proxy/XDS', credentials: { type: 'insecure' }, features: ['xds_v3'] });
+    expect(found.node.metadata).toEqual({ GENERATOR: 'grpc', LABELS: {} });
+    expect(found.certificateProviders['default']).toEqual({
+      plugin: 'file_watcher', certificateFile: '/d/cert-chain.pem', privateKeyFile: '/d/key.pem', caCertificateFile: '/d/root-cert.pem', refreshIntervalMs: 900_000,
+    });
+    expect(found.serverListenerTemplate).toBe('xds.istio.io/grpc/lds/inbound/%s');
+  });
+
+  test('credentials: the first supported type wins, others are skipped', () => {
+    const found = read({ xds_servers: [{ server_uri: 'x', channel_creds: [{ type: 'google_default' }, { type: 'tls' }, { type: 'insecure' }] }] });
+    expect(found.servers[0]?.credentials).toEqual({
+      type: 'tls', certificateFile: undefined, privateKeyFile: undefined, caCertificateFile: undefined, refreshIntervalMs: 600_000,
+    });
+  });
+
+  test('server features that are no strings, unknown fields, and unknown provider plugins are left out', () => {
+    const found = read({
+      xds_servers: [{ ...server, server_features: ['a', 5, null, { b: 1 }], call_creds: [{ type: 'unknown' }], other: 1 }],
+      certificate_providers: { ours: { plugin_name: 'file_watcher', config: { ca_certificate_file: '/ca' } }, theirs: { plugin_name: 'meshca', config: 5 } },
+      allowed_grpc_services: 7,
+    });
+    expect(found.servers[0]?.features).toEqual(['a']);
+    expect(Object.keys(found.certificateProviders)).toEqual(['ours']);
+  });
+
+  test('authorities inherit servers and have a template of their own', () => {
+    const found = read({
+      xds_servers: [server],
+      authorities: {
+        a: { xds_servers: [{ ...server, server_uri: 'other:2' }], client_listener_resource_name_template: 'xdstp://a/L/%s' },
+        'b.c': {},
+        '': { xds_servers: [] },
+      },
+    });
+    expect(found.authorities['a']).toMatchObject({ servers: [{ uri: 'other:2' }], clientListenerTemplate: 'xdstp://a/L/%s' });
+    expect(found.authorities['b.c']).toMatchObject({ servers: [{ uri: 'cp:1' }], clientListenerTemplate: 'xdstp://b.c/envoy.config.listener.v3.Listener/%s' });
+    expect(found.authorities['']).toMatchObject({ servers: [{ uri: 'cp:1' }], clientListenerTemplate: 'xdstp:///envoy.config.listener.v3.Listener/%s' });
+  });
+
+  test('is frozen all through, and names such as __proto__ are names', () => {
+    const found = readBootstrap('{"xds_servers":[{"server_uri":"x","channel_creds":[{"type":"insecure"}]}],"authorities":{"__proto__":{}}}', 'x');
+    expect(Object.isFrozen(found.servers[0]?.credentials)).toBe(true);
+    expect(Object.keys(found.authorities)).toEqual(['__proto__']);
+    expect(({} as Record<string, unknown>)['servers']).toBeUndefined();
+  });
+
+  test('null counts as absent', () => {
+    expect(read({ ...minimal, node: null, authorities: null, certificate_providers: null, client_default_listener_resource_name_template: null }).clientListenerTemplate).toBe('%s');
+  });
+});
+
+const withServer = (change: object): object => ({ xds_servers: [{ ...server, ...change }] });
+const withProvider = (config: unknown): object => ({ ...minimal, certificate_providers: { p: { plugin_name: 'file_watcher', config } } });
+const withTls = (config: unknown): object => withServer({ channel_creds: [{ type: 'tls', config }] });
+const CREDENTIALS = 'xds_servers[0].channel_creds';
+
+const BAD: readonly (readonly [title: string, document: unknown, message: string])[] = [
+  ['an array', [], 'the document must be an object, found an array'],
+  ['null', null, 'the document must be an object, found nothing'],
+  ['no servers', {}, 'xds_servers is missing'],
+  ['empty servers', { xds_servers: [] }, 'xds_servers is empty'],
+  ['servers no array', { xds_servers: {} }, 'xds_servers must be an array, found an object'],
+  ['server no object', { xds_servers: ['cp:1'] }, 'xds_servers[0] must be an object, found "cp:1"'],
+  ['second server bad', { xds_servers: [server, { ...server, server_uri: 1 }] }, 'xds_servers[1].server_uri must be a string, found 1'],
+  ['no uri', withServer({ server_uri: undefined }), 'xds_servers[0].server_uri is missing'],
+  ['empty uri', withServer({ server_uri: '' }), 'xds_servers[0].server_uri is empty'],
+  ['no credentials', withServer({ channel_creds: undefined }), `${CREDENTIALS} is missing`],
+  ['empty credentials', withServer({ channel_creds: [] }), `${CREDENTIALS} is empty`],
+  ['credentials no array', withServer({ channel_creds: { type: 'insecure' } }), `${CREDENTIALS} must be an array, found an object`],
+  ['credential no object', withServer({ channel_creds: ['insecure'] }), `${CREDENTIALS}[0] must be an object, found "insecure"`],
+  ['credential without type', withServer({ channel_creds: [{}] }), `${CREDENTIALS}[0].type is missing`],
+  ['none supported', withServer({ channel_creds: [{ type: 'google_default' }, { type: 'alts' }] }), `${CREDENTIALS} has no type that inmesh supports (found google_default, alts)`],
+  ['call credentials no array', withServer({ call_creds: 'x' }), 'xds_servers[0].call_creds must be an array, found "x"'],
+  ['features no array', withServer({ server_features: 'xds_v3' }), 'xds_servers[0].server_features must be an array, found "xds_v3"'],
+  ['tls config no object', withTls([]), `${CREDENTIALS}[0].config must be an object, found an array`],
+  ['tls key missing', withTls({ certificate_file: '/c' }), `${CREDENTIALS}[0].config.private_key_file is missing, but certificate_file is set`],
+  ['tls certificate missing', withTls({ private_key_file: '/k' }), `${CREDENTIALS}[0].config.certificate_file is missing, but private_key_file is set`],
+  ['tls ca no string', withTls({ ca_certificate_file: true }), `${CREDENTIALS}[0].config.ca_certificate_file must be a string, found true`],
+  ['tls SPIFFE map', withTls({ spiffe_trust_bundle_map_file: '/m' }), `${CREDENTIALS}[0].config.spiffe_trust_bundle_map_file is not supported yet`],
+  ['node no object', { ...minimal, node: 'n' }, 'node must be an object, found "n"'],
+  ['node id no string', { ...minimal, node: { id: 5 } }, 'node.id must be a string, found 5'],
+  ['node cluster no string', { ...minimal, node: { cluster: [] } }, 'node.cluster must be a string, found an array'],
+  ['locality no object', { ...minimal, node: { locality: 'eu' } }, 'node.locality must be an object, found "eu"'],
+  ['locality zone no string', { ...minimal, node: { locality: { zone: 1 } } }, 'node.locality.zone must be a string, found 1'],
+  ['locality region no string', { ...minimal, node: { locality: { region: {} } } }, 'node.locality.region must be a string, found an object'],
+  ['locality sub_zone no string', { ...minimal, node: { locality: { sub_zone: 1 } } }, 'node.locality.sub_zone must be a string, found 1'],
+  ['metadata no object', { ...minimal, node: { metadata: [] } }, 'node.metadata must be an object, found an array'],
+  ['providers no object', { ...minimal, certificate_providers: [] }, 'certificate_providers must be an object, found an array'],
+  ['provider no object', { ...minimal, certificate_providers: { 'a-b': 1 } }, 'certificate_providers["a-b"] must be an object, found 1'],
+  ['provider without plugin', { ...minimal, certificate_providers: { p: {} } }, 'certificate_providers.p.plugin_name is missing'],
+  ['file_watcher without config', withProvider(undefined), 'certificate_providers.p.config is missing'],
+  ['file_watcher names no files', withProvider({}), 'certificate_providers.p.config names no files'],
+  ['file_watcher half an identity', withProvider({ certificate_file: '/a/c' }), 'certificate_providers.p.config.private_key_file is missing'],
+  ['file_watcher two directories', withProvider({ certificate_file: '/a/c', private_key_file: '/b/k' }), 'certificate_providers.p.config.private_key_file must be in the same directory'],
+  ['file_watcher interval no duration', withProvider({ ca_certificate_file: '/c', refresh_interval: '10m' }), 'certificate_providers.p.config.refresh_interval must be a duration such as "600s", found "10m"'],
+  ['file_watcher interval a number', withProvider({ ca_certificate_file: '/c', refresh_interval: 600 }), 'certificate_providers.p.config.refresh_interval must be a string, found 600'],
+  ['file_watcher interval zero', withProvider({ ca_certificate_file: '/c', refresh_interval: '0s' }), 'certificate_providers.p.config.refresh_interval must be more than 0'],
+  ['file_watcher SPIFFE map', withProvider({ ca_certificate_file: '/c', spiffe_trust_bundle_map_file: '/m' }), 'spiffe_trust_bundle_map_file is not supported yet'],
+  ['server template no string', { ...minimal, server_listener_resource_name_template: 1 }, 'server_listener_resource_name_template must be a string, found 1'],
+  ['client template no string', { ...minimal, client_default_listener_resource_name_template: {} }, 'client_default_listener_resource_name_template must be a string, found an object'],
+  ['authorities no object', { ...minimal, authorities: 'a' }, 'authorities must be an object, found "a"'],
+  ['authority no object', { ...minimal, authorities: { 'x.y': [] } }, 'authorities["x.y"] must be an object, found an array'],
+  ['authority server bad', { ...minimal, authorities: { a: { xds_servers: [{}] } } }, 'authorities.a.xds_servers[0].server_uri is missing'],
+  ['authority template of another', { ...minimal, authorities: { a: { client_listener_resource_name_template: 'xdstp://b/%s' } } }, 'authorities.a.client_listener_resource_name_template must begin with "xdstp://a/"'],
+];
+
+describe('bad bootstraps name the field and the file', () => {
+  test.each(BAD)('%s', (_title, document, message) => {
+    const problem = problemOf(() => read(document));
+    expect(problem.code).toBe('ERR_MESH_BOOTSTRAP');
+    expect(problem.message).toContain(`xDS bootstrap /etc/b.json: ${message.startsWith('spiffe') ? '' : message}`);
+    expect(problem.message).toContain(message);
+  });
+
+  test('no JSON: the position is told', () => {
+    const problem = problemOf(() => readBootstrap('{"xds_servers": [}', '/etc/b.json'));
+    expect(problem.code).toBe('ERR_MESH_BOOTSTRAP');
+    expect(problem.message).toMatch(/^xDS bootstrap \/etc\/b\.json: not JSON: .*position 17/);
+  });
+});
+
+describe('where it comes from', () => {
+  const files = new Map([['/b.json', JSON.stringify({ ...minimal, node: { id: 'file' } })]]);
+  const readFile = (path: string): string => {
+    const text = files.get(path);
+    if (text === undefined) throw new Error(`ENOENT: ${path}`);
+    return text;
+  };
+  const text = JSON.stringify({ ...minimal, node: { id: 'text' } });
+
+  test('the file wins over the text', () => {
+    const found = bootstrapFromEnvironment({ GRPC_XDS_BOOTSTRAP: '/b.json', GRPC_XDS_BOOTSTRAP_CONFIG: text }, readFile);
+    expect([found?.node.id, found?.origin]).toEqual(['file', '/b.json']);
+  });
+
+  test('the text is used without a file', () => {
+    const found = bootstrapFromEnvironment({ GRPC_XDS_BOOTSTRAP: '', GRPC_XDS_BOOTSTRAP_CONFIG: text }, readFile);
+    expect([found?.node.id, found?.origin]).toEqual(['text', 'GRPC_XDS_BOOTSTRAP_CONFIG']);
+  });
+
+  test('a file that cannot be read is an error, whatever the text says', () => {
+    const problem = problemOf(() => bootstrapFromEnvironment({ GRPC_XDS_BOOTSTRAP: '/no.json', GRPC_XDS_BOOTSTRAP_CONFIG: text }, readFile));
+    expect(problem.code).toBe('ERR_MESH_BOOTSTRAP');
+    expect(problem.message).toBe('xDS bootstrap /no.json (named by GRPC_XDS_BOOTSTRAP) cannot be read: ENOENT: /no.json');
+  });
+
+  test('neither: undefined, and a clear error for those who need one (peer defect 18)', () => {
+    expect(bootstrapFromEnvironment({}, readFile)).toBeUndefined();
+    expect(missingBootstrap('xds:///greeter').message).toBe(
+      'xds:///greeter needs an xDS bootstrap, and there is none. Set GRPC_XDS_BOOTSTRAP to the path of a bootstrap file, or GRPC_XDS_BOOTSTRAP_CONFIG to its text',
+    );
+  });
+});
