@@ -2,13 +2,14 @@
  * The running mesh: wires source, clusters, plans and adapters, and owns every lifetime. `facade.ts` is what applications see of it;
  * `start.ts` reads configuration and attaches the source.
  */
+import type { BreakerConfig } from './config/cluster.ts';
 import type { ConfigSource } from './config/resource.ts';
 import type { UpstreamTlsConfig } from './config/tls.ts';
 import type { DownstreamTlsConfig } from './config/tls.ts';
 import type { Attempt, Call, InboundCall, OutboundCall } from './core/call.ts';
 import type { Alarm, Clock } from './core/clock.ts';
 import type { InboundEngine, OutboundEngine } from './core/engine.ts';
-import type { Deps, FilterFactory } from './core/extension.ts';
+import type { Deps, FilterFactory, LbPolicyFactory } from './core/extension.ts';
 import { MeshError } from './core/errors.ts';
 import type { FailureKind } from './core/failure.ts';
 import { failure, FAILURES } from './core/failure.ts';
@@ -56,6 +57,8 @@ export interface MeshParts {
   readonly log: Logger;
   readonly telemetry: TelemetrySupply;
   readonly filters: readonly FilterFactory<unknown>[];
+  readonly lbPolicies: readonly LbPolicyFactory<unknown>[];
+  readonly breakers: Readonly<Record<string, BreakerConfig>>;
   readonly attemptLayers: readonly Layer<Attempt>[];
   /** Milliseconds that a call may wait for the first configuration. */
   readonly startTimeoutMs: number;
@@ -133,7 +136,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     const deps: Deps = { clock, random, log };
     this.source = this.scope.own(source);
     this.scope.own({ close: () => tls.close() });
-    this.clusters = this.scope.own(new Clusters({ ...deps, security: (config) => tls.client(config) }));
+    this.clusters = this.scope.own(new Clusters({ ...deps, security: (config) => tls.client(config), lbPolicies: this.parts.lbPolicies, breakers: this.parts.breakers }));
     const plan: PlanDeps = {
       deps,
       clusters: this.clusters,

@@ -21,6 +21,7 @@ import type { Random } from './core/random.ts';
 import { realRandom } from './core/random.ts';
 import { LB_POLICIES } from './balancing/registry.ts';
 import type { BreakerConfig } from './config/cluster.ts';
+import { DEFAULT_BREAKER } from './config/cluster.ts';
 import { FILTERS } from './filters/registry.ts';
 import type { HostPatterns } from './matching/host-patterns.ts';
 import { hostPatterns } from './matching/host-patterns.ts';
@@ -129,7 +130,17 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
   const configuration = findConfiguration(options, env);
   const filters = [...(options.filters ?? []), ...FILTERS];
   const telemetry = new Telemetry({ clock, observers: options.observers ?? [], tracer: lateTracer(), bridge: bridgeIfExported });
-  const engine = new MeshEngine({ clock, random, log, telemetry, filters, attemptLayers: options.attemptLayers ?? [], startTimeoutMs });
+  const engine = new MeshEngine({
+    clock,
+    random,
+    log,
+    telemetry,
+    filters,
+    lbPolicies: [...(options.lbPolicies ?? []), ...LB_POLICIES],
+    breakers: Object.fromEntries(Object.entries(options.breakers ?? {}).map(([name, breaker]) => [name, { ...DEFAULT_BREAKER, ...breaker }])),
+    attemptLayers: options.attemptLayers ?? [],
+    startTimeoutMs,
+  });
   const tls = (providers: Readonly<Record<string, CertificateProviderConfig>>): TlsContexts => new TlsContexts({ providers, clock, log });
 
   if (configuration.kind === 'mesh-yaml') {
@@ -173,12 +184,12 @@ async function openXds(bootstrap: Bootstrap, options: MeshOptions, engine: MeshE
     import('./xds/resource-types.ts'),
     import('./adapters/grpc/ads-stream.ts'),
   ]);
-  const { clock, random, log, filters } = engine.parts;
+  const { clock, random, log, filters, lbPolicies } = engine.parts;
   return new XdsClient({
     bootstrap,
     transport: (server) => createAdsTransport(server),
     types: RESOURCE_TYPES,
-    decode: { filters, lbPolicies: [...(options.lbPolicies ?? []), ...LB_POLICIES] },
+    decode: { filters, lbPolicies },
     clock,
     random,
     log,

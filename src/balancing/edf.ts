@@ -8,8 +8,8 @@ import type { Random } from '../core/random.ts';
 const START_SPAN = 1000;
 
 export class EdfSchedule {
-  /** Heap of entries; the root is the next to be picked. */
-  readonly #heap: Uint32Array;
+  /** A heap in three parallel arrays, so that a comparison reads neighbours in memory; the root is the next to be picked. */
+  readonly #entry: Uint32Array;
   readonly #deadline: Float64Array;
   /** Ties go to the entry that was inserted first. */
   readonly #order: Float64Array;
@@ -22,60 +22,59 @@ export class EdfSchedule {
    */
   constructor(weights: ArrayLike<number>, random: Random) {
     const count = weights.length;
-    this.#heap = new Uint32Array(count);
+    this.#entry = new Uint32Array(count);
     this.#deadline = new Float64Array(count);
     this.#order = new Float64Array(count);
     this.#nextOrder = count;
     let total = 0;
-    for (let entry = 0; entry < count; entry++) total += weights[entry] ?? 1;
+    for (let entry = 0; entry < count; entry++) total += weights[entry] as number;
     const start = random.next() * Math.max(1, START_SPAN / total);
     const first = Math.floor(random.next() * count);
     for (let entry = 0; entry < count; entry++) {
-      const weight = weights[entry] ?? 1;
-      this.#heap[entry] = entry;
+      const weight = weights[entry] as number;
+      this.#entry[entry] = entry;
       this.#deadline[entry] = (Math.floor(weight * start) + 1) / weight;
       this.#order[entry] = entry >= first ? entry - first : entry + count - first;
     }
-    for (let position = (count >> 1) - 1; position >= 0; position--) this.#sink(position);
+    for (let position = (count >> 1) - 1; position >= 0; position--) {
+      this.#sink(position, this.#entry[position] as number, this.#deadline[position] as number, this.#order[position] as number);
+    }
   }
 
   /** The entry whose turn it is. */
   get top(): number {
-    return this.#heap[0] ?? 0;
+    return this.#entry[0] as number;
   }
 
   /** Puts the top entry back with the weight that it has now; call once after each use of `top`. */
   requeue(weight: number): void {
-    const entry = this.#heap[0] ?? 0;
-    this.#deadline[entry] = (this.#deadline[entry] ?? 0) + 1 / weight;
-    this.#order[entry] = this.#nextOrder++;
-    this.#sink(0);
+    this.#sink(0, this.#entry[0] as number, (this.#deadline[0] as number) + 1 / weight, this.#nextOrder++);
   }
 
-  #sink(start: number): void {
-    const heap = this.#heap;
-    const deadline = this.#deadline;
-    const order = this.#order;
-    const count = heap.length;
-    const entry = heap[start] as number;
-    const due = deadline[entry] as number;
-    const rank = order[entry] as number;
+  /** Places an entry at `position` or below, where it belongs. */
+  #sink(start: number, entry: number, due: number, rank: number): void {
+    const entries = this.#entry;
+    const deadlines = this.#deadline;
+    const orders = this.#order;
+    const count = entries.length;
     let position = start;
     for (let child = 2 * position + 1; child < count; child = 2 * position + 1) {
-      let candidate = heap[child] as number;
+      let earliest = deadlines[child] as number;
       if (child + 1 < count) {
-        const right = heap[child + 1] as number;
-        const difference = (deadline[right] as number) - (deadline[candidate] as number);
-        if (difference < 0 || (difference === 0 && (order[right] as number) < (order[candidate] as number))) {
-          candidate = right;
+        const right = deadlines[child + 1] as number;
+        if (right < earliest || (right === earliest && (orders[child + 1] as number) < (orders[child] as number))) {
+          earliest = right;
           child++;
         }
       }
-      const difference = (deadline[candidate] as number) - due;
-      if (difference > 0 || (difference === 0 && (order[candidate] as number) > rank)) break;
-      heap[position] = candidate;
+      if (earliest > due || (earliest === due && (orders[child] as number) > rank)) break;
+      entries[position] = entries[child] as number;
+      deadlines[position] = earliest;
+      orders[position] = orders[child] as number;
       position = child;
     }
-    heap[position] = entry;
+    entries[position] = entry;
+    deadlines[position] = due;
+    orders[position] = rank;
   }
 }

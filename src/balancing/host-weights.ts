@@ -7,7 +7,9 @@ export function unequalWeights(hosts: readonly Endpoint[]): Float64Array | undef
   let index = 1;
   while (index < hosts.length && hosts[index]?.weight === first) index++;
   if (index >= hosts.length) return undefined;
-  return Float64Array.from(hosts, (host) => Math.max(1, host.weight));
+  const weights = new Float64Array(hosts.length);
+  for (let host = 0; host < hosts.length; host++) weights[host] = Math.max(1, (hosts[host] as Endpoint).weight);
+  return weights;
 }
 
 /** The picker of an empty host set. */

@@ -2,11 +2,11 @@
  * A living cluster: endpoints kept by address across updates, the picker over them, limits in use, outlier detection and breaker.
  * Survives plans; `clusters.ts` decides when it is made, updated and closed.
  */
-import type { ClusterConfig, OutlierConfig } from '../config/cluster.ts';
+import type { BreakerConfig, ClusterConfig, OutlierConfig } from '../config/cluster.ts';
 import type { EndpointConfig, EndpointsConfig, LocalityConfig } from '../config/endpoints.ts';
 import type { OutboundCall } from '../core/call.ts';
 import type { Cluster, Endpoint, LbPolicy, Picker } from '../core/endpoint.ts';
-import type { Deps } from '../core/extension.ts';
+import type { Deps, LbPolicyFactory } from '../core/extension.ts';
 import type { Observer } from '../core/observer.ts';
 import type { ClientSecurity } from '../core/tls.ts';
 import { buildClusterPicker } from '../balancing/priority.ts';
@@ -18,6 +18,9 @@ import { addressOf, MeshEndpoint } from './endpoint.ts';
 export interface ClusterDeps extends Deps {
   /** Makes the client side of a transport socket (security/tls-context.ts). */
   readonly security: (config: NonNullable<ClusterConfig['tls']>) => ClientSecurity;
+  readonly lbPolicies: readonly LbPolicyFactory<unknown>[];
+  /** Breakers given in code, by cluster name; they win over the configuration's. */
+  readonly breakers: Readonly<Record<string, BreakerConfig>>;
 }
 
 interface Place {
@@ -54,8 +57,8 @@ export class MeshCluster implements Cluster {
     this.#deps = deps;
     this.config = config;
     this.security = config.tls === undefined ? undefined : deps.security(config.tls);
-    this.#policy = lbPolicy(config.lb, deps);
-    this.breaker = config.breaker === undefined ? undefined : new Breaker(config.name, config.breaker, deps);
+    this.#policy = lbPolicy(config.lb, deps, deps.lbPolicies);
+    this.breaker = this.#breakerOf(config);
     this.#setOutlier(config.outlier);
   }
 
@@ -99,12 +102,12 @@ export class MeshCluster implements Cluster {
       for (const endpoint of this.#endpoints.values()) void endpoint.drain();
     }
     if (before.lb !== config.lb) {
-      this.#policy = lbPolicy(config.lb, this.#deps);
+      this.#policy = lbPolicy(config.lb, this.#deps, this.#deps.lbPolicies);
       this.#picker = undefined;
     }
     if (before.breaker !== config.breaker) {
       this.breaker?.close();
-      this.breaker = config.breaker === undefined ? undefined : new Breaker(config.name, config.breaker, this.#deps);
+      this.breaker = this.#breakerOf(config);
     }
     if (before.outlier !== config.outlier) this.#setOutlier(config.outlier);
     this.#rebuild();
@@ -147,6 +150,11 @@ export class MeshCluster implements Cluster {
     }
     after.set(address, endpoint);
     return endpoint;
+  }
+
+  #breakerOf(config: ClusterConfig): Breaker | undefined {
+    const chosen = this.#deps.breakers[config.name] ?? config.breaker;
+    return chosen === undefined ? undefined : new Breaker(config.name, chosen, this.#deps);
   }
 
   #setOutlier(config: OutlierConfig | undefined): void {

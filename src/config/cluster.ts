@@ -81,3 +81,5 @@ export interface BreakerConfig {
   /** Milliseconds of the rolling window; default 10 000. */
   readonly windowMs: number;
 }
+
+export const DEFAULT_BREAKER: BreakerConfig = Object.freeze({ errorThresholdPercentage: 50, volumeThreshold: 20, resetTimeoutMs: 10_000, windowMs: 10_000 });

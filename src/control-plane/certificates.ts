@@ -44,6 +44,18 @@ export class Certificates {
     return this.#authority().certificatePem;
   }
 
+  /** File with the trust anchor alone, for processes without an identity. */
+  rootsFile(): string {
+    return this.write('ca.pem', this.rootsPem);
+  }
+
+  /** Writes a text into the folder, only readable by this user; its path. */
+  write(name: string, text: string): string {
+    const path = join(this.#home(), name);
+    replace(path, text);
+    return path;
+  }
+
   files(identity: string): CertificateFiles {
     return this.#get(identity).files;
   }
@@ -57,7 +69,7 @@ export class Certificates {
     const id = this.spiffeId(identity);
     const issued = this.#get(id);
     issued.inline = this.#issue(id);
-    write(issued.files, issued.inline);
+    writeAll(issued.files, issued.inline);
   }
 
   /** Removes the folder; synchronous, since it also runs at process exit. */
@@ -76,7 +88,7 @@ export class Certificates {
       mkdirSync(folder, { mode: 0o700 });
       const files = { certificateFile: join(folder, 'cert.pem'), privateKeyFile: join(folder, 'key.pem'), caCertificateFile: join(folder, 'ca.pem') };
       issued = { files, inline: this.#issue(id) };
-      write(files, issued.inline);
+      writeAll(files, issued.inline);
       this.#issued.set(id, issued);
     }
     return issued;
@@ -102,13 +114,17 @@ export class Certificates {
 }
 
 /** By rename, so that nobody reads half a file. The key first: a watcher that sees a new certificate finds its key. */
-function write(files: CertificateFiles, certificates: InlineCertificates): void {
+function writeAll(files: CertificateFiles, certificates: InlineCertificates): void {
   for (const [path, text] of [
     [files.privateKeyFile, certificates.privateKeyPem],
     [files.caCertificateFile, certificates.rootsPem],
     [files.certificateFile, certificates.certificateChainPem],
   ] as const) {
-    writeFileSync(`${path}.new`, text, { mode: 0o600 });
-    renameSync(`${path}.new`, path);
+    replace(path, text);
   }
+}
+
+function replace(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text, { mode: 0o600 });
+  renameSync(`${path}.new`, path);
 }

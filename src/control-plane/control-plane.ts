@@ -142,7 +142,7 @@ export class ControlPlane {
           plugin_name: 'file_watcher',
           config:
             certificates === undefined
-              ? { ca_certificate_file: this.certificates.files('inmesh-anonymous').caCertificateFile, refresh_interval: '1s' }
+              ? { ca_certificate_file: this.certificates.rootsFile(), refresh_interval: '1s' }
               : {
                   certificate_file: certificates.certificateFile,
                   private_key_file: certificates.privateKeyFile,
@@ -154,10 +154,16 @@ export class ControlPlane {
     };
   }
 
+  /** Writes such a bootstrap into the temporary folder; its path, for `GRPC_XDS_BOOTSTRAP`. */
+  bootstrapFile(nodeId: string, identity?: string): string {
+    return this.certificates.write(`bootstrap-${nodeId.replace(/[^A-Za-z0-9.-]+/g, '_')}.json`, `${JSON.stringify(this.bootstrap(nodeId, identity), undefined, 2)}\n`);
+  }
+
   /** Serves another text, or keeps what is there when it is invalid. Everything is pushed when it returns. */
   update(text: string, noticedAt = this.#clock.now()): Update {
     const loaded = loadMeshYaml(text, this.#origin, { certificates: { kind: 'provider', instance: PROVIDER_INSTANCE }, previous: this.#loaded });
-    const result: Update = loaded.ok ? this.#adopt(loaded, noticedAt) : { ok: false, errors: loaded.errors, text };
+    const trust = loaded.ok ? this.#trustProblem(loaded) : undefined;
+    const result: Update = trust !== undefined ? { ok: false, errors: [trust], text } : loaded.ok ? this.#adopt(loaded, noticedAt) : { ok: false, errors: loaded.errors, text };
     this.#options.onUpdate?.(result);
     return result;
   }
@@ -190,9 +196,19 @@ export class ControlPlane {
     return { ok: true, changed, ms: this.#clock.now() - noticedAt };
   }
 
+  /** Certificates that are out there cannot follow. */
+  #trustProblem(loaded: LoadedMeshYaml): FileProblem | undefined {
+    const { trustDomain } = this.certificates;
+    if (loaded.file.identity.trustDomain === trustDomain) return undefined;
+    const path = 'identity.trustDomain';
+    const place = loaded.file.positions.get(path) ?? { line: 1, column: 1, length: 1 };
+    return { file: this.#origin, ...place, path, message: `the certificates in use are of the trust domain "${trustDomain}"`, cure: 'Start the control plane again to change it.' };
+  }
+
   #inline(nodeId: string): ReturnType<Certificates['inline']> | undefined {
     if (this.#options.certificates !== 'inline') return undefined;
-    return this.certificates.inline(this.#identities.get(nodeId) ?? 'inmesh-anonymous');
+    const identity = this.#identities.get(nodeId);
+    return identity === undefined ? undefined : this.certificates.inline(identity);
   }
 
   #follow(file: string, text: string): void {

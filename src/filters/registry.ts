@@ -1,5 +1,6 @@
 /** REGISTRY of HTTP filters: a new filter is one file (or folder) and one line here. */
 import type { FilterFactory } from '../core/extension.ts';
 import { rbacFilter } from './rbac/index.ts';
+import { ROUTER } from './router.ts';
 
-export const FILTERS: readonly FilterFactory<unknown>[] = [rbacFilter];
+export const FILTERS: readonly FilterFactory<unknown>[] = [ROUTER, rbacFilter];

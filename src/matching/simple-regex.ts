@@ -234,3 +234,25 @@ function prefixOf(node: RegexNode): Prefix {
     }
   }
 }
+
+/** The longest text that every match contains; empty when there is none. */
+export function requiredText(node: RegexNode): string {
+  switch (node.kind) {
+    case 'set':
+      return node.literal ?? '';
+    case 'repeat':
+      return node.min > 0 ? requiredText(node.body) : '';
+    case 'alt':
+      return '';
+    case 'seq': {
+      let longest = '';
+      let run = '';
+      for (const item of node.items) {
+        const literal = prefixOf(item);
+        run = literal.whole ? run + literal.text : '';
+        for (const text of [run, literal.whole ? '' : requiredText(item)]) if (text.length > longest.length) longest = text;
+      }
+      return longest;
+    }
+  }
+}

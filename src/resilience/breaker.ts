@@ -4,7 +4,8 @@
  * Its reset timer is opossum's own (unref'd), the one timer of inmesh that is not on our clock.
  */
 import { EventEmitter } from 'node:events';
-import CircuitBreaker from 'opossum';
+import { createRequire } from 'node:module';
+import type CircuitBreaker from 'opossum';
 import type { BreakerConfig } from '../config/cluster.ts';
 import type { Attempt } from '../core/call.ts';
 import { CallFlag, failure, FAILURES } from '../core/failure.ts';
@@ -16,6 +17,9 @@ import type { Reply, ReplyHead } from '../core/reply.ts';
 import { failureReply } from '../core/reply.ts';
 import type { Closable } from '../core/scope.ts';
 import { grpcToHttpStatus } from '../core/status.ts';
+
+/** Loaded with the first breaker (5 ms): most processes have none. */
+const load = createRequire(import.meta.url);
 
 const BUCKETS = 10;
 const RESET_JITTER = 0.2;
@@ -120,7 +124,8 @@ export class Breaker implements Closable, Alarm {
       enableSnapshots: false,
       rotateBucketController: this.#rotate,
     };
-    this.#circuit = new CircuitBreaker((next: Handler<Attempt>, attempt: Attempt) => this.#send(next, attempt), this.#options);
+    const Circuit = load('opossum') as typeof CircuitBreaker;
+    this.#circuit = new Circuit((next: Handler<Attempt>, attempt: Attempt) => this.#send(next, attempt), this.#options);
     // opossum has set its timer when our listener runs: this is the next one's delay.
     this.#circuit.on('open', () => {
       this.#options.resetTimeout = this.#resetTimeout();
@@ -183,6 +188,6 @@ export class Breaker implements Closable, Alarm {
   }
 
   #resetTimeout(): number {
-    return this.#config.resetTimeoutMs * (1 - RESET_JITTER + 2 * RESET_JITTER * this.#deps.random.next());
+    return Math.round(this.#config.resetTimeoutMs * (1 - RESET_JITTER + 2 * RESET_JITTER * this.#deps.random.next()));
   }
 }

@@ -17,7 +17,12 @@ export interface EjectableHost extends Endpoint {
   ejected: boolean;
 }
 
-export type EjectionReason = 'consecutive_5xx' | 'consecutive_gateway_failure' | 'consecutive_local_origin_failure' | 'success_rate' | 'failure_percentage';
+export type EjectionReason =
+  | 'consecutive_5xx'
+  | 'consecutive_gateway_failure'
+  | 'consecutive_local_origin_failure'
+  | 'success_rate'
+  | 'failure_percentage';
 
 /** By address, so that it survives an endpoint that goes and comes back. */
 class HostState {

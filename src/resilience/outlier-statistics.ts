@@ -16,14 +16,20 @@ export function successThreshold(rates: readonly number[], stdevFactor: number):
   return mean - (stdevFactor / 1000) * Math.sqrt(variance);
 }
 
-export function successOutliers<T extends HostSample>(hosts: readonly T[], config: NonNullable<OutlierConfig['successRate']>): readonly T[] {
+export function successOutliers<T extends HostSample>(
+  hosts: readonly T[],
+  config: NonNullable<OutlierConfig['successRate']>,
+): readonly T[] {
   const judged = hosts.filter((host) => host.lastTotal >= Math.max(1, config.requestVolume));
   if (judged.length === 0 || judged.length < config.minimumHosts) return [];
   const threshold = successThreshold(judged.map(rateOf), config.stdevFactor);
   return judged.filter((host) => rateOf(host) < threshold);
 }
 
-export function failureOutliers<T extends HostSample>(hosts: readonly T[], config: NonNullable<OutlierConfig['failurePercentage']>): readonly T[] {
+export function failureOutliers<T extends HostSample>(
+  hosts: readonly T[],
+  config: NonNullable<OutlierConfig['failurePercentage']>,
+): readonly T[] {
   const judged = hosts.filter((host) => host.lastTotal >= Math.max(1, config.requestVolume));
   if (judged.length === 0 || judged.length < config.minimumHosts) return [];
   return judged.filter((host) => 100 - rateOf(host) >= config.threshold);

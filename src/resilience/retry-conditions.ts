@@ -65,7 +65,9 @@ class Judge implements RetryJudge {
     this.#grpcStatuses = policy.on.filter(isGrpcCondition).reduce((bits, condition) => bits | (1 << GRPC_CONDITIONS[condition]), 0);
     this.#resets = new Set(policy.on);
     this.#rateLimited = policy.on.includes('envoy-ratelimited');
-    this.#replyHeaders = policy.on.includes('retriable-headers') ? policy.retriableHeaders.map((matcher) => compileReplyHeader(matcher)) : [];
+    this.#replyHeaders = policy.on.includes('retriable-headers')
+      ? policy.retriableHeaders.map((matcher) => compileReplyHeader(matcher))
+      : [];
     this.#requestHeaders = policy.retriableRequestHeaders.map((matcher) => compileHeader(matcher));
     this.statusOnly = !this.#rateLimited && this.#replyHeaders.length === 0;
   }
@@ -74,7 +76,8 @@ class Judge implements RetryJudge {
     // An attempt that one of our own layers answered was not tried at all: there is nothing to try again.
     if (!attempt.started || (head.failure !== undefined && NEVER.has(head.failure.kind))) return false;
     if (call.head.protocol === 'grpc') return this.#names(head.failure?.kind.grpcStatus ?? head.grpcStatus);
-    const retriable = head.failure === undefined ? this.#retriesReply(head) : head.failure.kind.retryOn.some((reset) => this.#resets.has(reset));
+    const retriable =
+      head.failure === undefined ? this.#retriesReply(head) : head.failure.kind.retryOn.some((reset) => this.#resets.has(reset));
     return retriable && this.#retriesRequest(call.head);
   }
 

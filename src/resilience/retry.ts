@@ -2,7 +2,7 @@
  * Makes attempts, and joins the call's stack with the attempts' stack. The first attempt runs directly; only when its reply is refused
  * does p-retry drive the others, with the pauses of `backoff.ts` awaited on our clock (design §3.0; Envoy §2.8, gRFC A44).
  */
-import pRetry from 'p-retry';
+import { createRequire } from 'node:module';
 import type { RetryPolicyConfig } from '../config/routes.ts';
 import type { Cancellable, OutboundCall } from '../core/call.ts';
 import { Attempt } from '../core/call.ts';
@@ -19,6 +19,9 @@ import type { RetryBudget } from './retry-budget.ts';
 import { beginRetry, endRetry, mayRetry } from './retry-budget.ts';
 import type { RetryJudge } from './retry-conditions.ts';
 import { retryJudge } from './retry-conditions.ts';
+
+/** Loaded with the first retry: importing it costs more than most start-ups should pay for what may never fail. */
+const load = createRequire(import.meta.url);
 
 /** gRFC A44: five attempts at most. */
 const MOST_GRPC_RETRIES = 4;
@@ -47,7 +50,11 @@ async function send(attempts: Handler<Attempt>, attempt: Attempt): Promise<Reply
     const reply = await attempts.handle(attempt);
     return reply.body instanceof LocalBody ? endLocally(attempt, reply) : reply;
   } catch (error) {
-    const failed = failure(FAILURES.filterFailed, `a layer of the attempt threw: ${error instanceof Error ? error.message : String(error)}`, error);
+    const failed = failure(
+      FAILURES.filterFailed,
+      `a layer of the attempt threw: ${error instanceof Error ? error.message : String(error)}`,
+      error,
+    );
     // The request may be on the wire already: nobody will take its reply.
     attempt.cancel(failed);
     return endLocally(attempt, failureReply(failed));
@@ -164,6 +171,7 @@ class RetryRun implements Alarm, Cancellable {
     try {
       // minTimeout 0: p-retry sets no timer of its own, the pause is in `shouldRetry`.
       const retries = this.#retrier.retriesOf(this.#call) - this.#attempt.number + 1;
+      const { default: pRetry } = load('p-retry') as typeof import('p-retry');
       return await pRetry((number) => this.#try(number), { retries, minTimeout: 0, shouldRetry: () => this.#pause() });
     } catch (error) {
       if (error !== REFUSED) throw error;

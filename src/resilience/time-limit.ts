@@ -27,11 +27,15 @@ interface Limit {
 }
 
 const responseLimit = (ms: number): Limit => ({ ms, failure: failure(FAILURES.responseTimeout, `no complete reply within ${ms} ms`) });
-const durationLimit = (ms: number): Limit => ({ ms, failure: failure(FAILURES.maxStreamDuration, `the call took longer than max_stream_duration, ${ms} ms`) });
+const durationLimit = (ms: number): Limit => ({
+  ms,
+  failure: failure(FAILURES.maxStreamDuration, `the call took longer than max_stream_duration, ${ms} ms`),
+});
 const PASSED = failure(FAILURES.deadlineExceeded, 'the deadline of the application has passed');
 
 /** Undefined and 0 mean: no limit. */
-const limitOf = (ms: number | undefined, make: (ms: number) => Limit): Limit | undefined => (ms === undefined || ms === 0 ? undefined : make(ms));
+const limitOf = (ms: number | undefined, make: (ms: number) => Limit): Limit | undefined =>
+  ms === undefined || ms === 0 ? undefined : make(ms);
 const sooner = (one: Limit | undefined, other: Limit | undefined): Limit | undefined =>
   one === undefined || (other !== undefined && other.ms < one.ms) ? other : one;
 

@@ -28,7 +28,8 @@ export function parseSpiffeId(text: string): SpiffeId | undefined {
 const NOBODY: PeerTls = Object.freeze({ authenticated: false, uriSans: [], dnsSans: [], subject: '' });
 
 /**
- * The identity of the far side. About 25 µs with a certificate, so it is computed once per connection.
+ * The identity of the client of an accepted connection. About 25 µs with a certificate, so it is computed once per connection.
+ * (On the client side `getPeerX509Certificate` takes the certificate out of the socket: Node 20 to 24 answer once, then undefined.)
  * `verified` defaults to the socket's `authorized`, which `tls.Server` and `tls.connect` set.
  */
 export function peerTlsOf(socket: TLSSocket, verified: boolean = socket.authorized): PeerTls {

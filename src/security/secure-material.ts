@@ -78,7 +78,9 @@ export class SecureMaterial {
       return;
     }
     const { parameters, roots, log } = this.#options;
-    const options: SecureContextOptions = { allowPartialTrustChain: true };
+    // Envoy T-3: an intermediate may be an anchor. A server that asks for certificates needs a session id context, or OpenSSL fails every
+    // handshake that tries to resume; sessions of older contexts are not taken anyway, since each context has ticket keys of its own.
+    const options: SecureContextOptions = { allowPartialTrustChain: true, sessionIdContext: 'inmesh' };
     if (identity !== undefined) Object.assign(options, { cert: identity.certificateChain, key: identity.privateKey });
     if (anchors !== undefined) options.ca = anchors.pem;
     // An empty list keeps Node from loading its default anchors, which nobody asked for.

@@ -65,7 +65,7 @@ export class TlsContexts implements Closable {
     if (config.roots === undefined && config.sanMatchers.length > 0) refusal = 'SAN matchers without trust anchors would verify nothing';
     if (config.roots === undefined && config.autoSniSanValidation) refusal = 'auto_sni_san_validation without trust anchors would verify nothing';
     const { secrets, roots } = this.#secrets(config, refusal);
-    if (roots === 'none') this.#options.log.warn('TLS without trust anchors: the certificate of the server is not verified', { sni: config.sni });
+    if (roots === 'none' && refusal === '') this.#options.log.warn('TLS without trust anchors: the certificate of the server is not verified', { sni: config.sni });
     return new ClientTls(config, secrets, roots !== 'none');
   }
 

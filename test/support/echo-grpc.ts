@@ -27,6 +27,7 @@ export interface EchoState {
   delayMs: number;
   lastMetadata: Metadata | undefined;
   lastPeer: string;
+  lastIdentity: string | undefined;
   lastDeadline: Date | number;
   lastCall: ServerUnaryCall<Buffer, Buffer> | undefined;
   readonly received: string[];
@@ -41,7 +42,7 @@ export interface Echo {
 
 export async function startEcho(options: ServerOptions = {}, credentials: ServerCredentials = ServerCredentials.createInsecure(), port = 0): Promise<Echo> {
   const state: EchoState = {
-    calls: 0, cancelled: 0, fail: [], delayMs: 0, lastMetadata: undefined, lastPeer: '', lastDeadline: 0, lastCall: undefined, received: [],
+    calls: 0, cancelled: 0, fail: [], delayMs: 0, lastMetadata: undefined, lastPeer: '', lastIdentity: undefined, lastDeadline: 0, lastCall: undefined, received: [],
   };
   const server = new Server(options);
   const refuse = (): { code: number; details: string; metadata: Metadata } | undefined => {
@@ -67,6 +68,7 @@ export async function startEcho(options: ServerOptions = {}, credentials: Server
   server.addService(echoService, {
     unary(call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) {
       state.lastPeer = call.getPeer();
+      state.lastIdentity = call.getAuthContext().sslPeerCertificate?.subjectaltname;
       state.lastDeadline = call.getDeadline();
       state.lastCall = call;
       call.on('cancelled', () => state.cancelled++);

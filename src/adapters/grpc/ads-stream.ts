@@ -130,11 +130,11 @@ class GrpcAdsStream implements AdsStream {
   readonly #events: AdsStreamEvents;
   readonly #client: Client;
   readonly #call: ClientDuplexStream<Uint8Array, Buffer>;
-  readonly #onEnd: (code: number, details: string) => string;
+  readonly #onEnd: (details: string, connected: boolean) => string;
   #connected = false;
   #ended = false;
 
-  constructor(client: Client, method: string, events: AdsStreamEvents, onFirst: () => void, onEnd: (code: number, details: string) => string) {
+  constructor(client: Client, method: string, events: AdsStreamEvents, onFirst: () => void, onEnd: (details: string, connected: boolean) => string) {
     this.#events = events;
     this.#client = client;
     this.#onEnd = onEnd;
@@ -187,7 +187,7 @@ class GrpcAdsStream implements AdsStream {
   #end(code: number, details: string): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#events.onEnd(code, this.#onEnd(code, details));
+    this.#events.onEnd(code, this.#onEnd(details, this.#connected));
   }
 }
 
@@ -209,11 +209,11 @@ class GrpcAdsTransport implements AdsTransport {
       // Whoever waits for a configuration keeps the process alive; afterwards a stream that waits for updates should not.
       if (this.#options.background === true) reporter.socket?.unref();
     };
-    return new GrpcAdsStream(client, method, events, onFirst, (_code, details) => {
+    return new GrpcAdsStream(client, method, events, onFirst, (details, connected) => {
       // A fresh client per stream: a connection that failed would otherwise wait out grpc-js's own back-off on top of ours.
       client.close();
       this.#clients.delete(client);
-      return handshake.error === undefined ? details : `${details}: ${handshake.error.message}`;
+      return connected || handshake.error === undefined ? details : `TLS handshake: ${handshake.error.message}`;
     });
   }
 

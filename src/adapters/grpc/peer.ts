@@ -43,14 +43,14 @@ export function unmapped(address: string): string {
 const ANONYMOUS: PeerTls = { authenticated: false, uriSans: [], dnsSans: [], subject: '' };
 
 /** `authenticated`: the certificate was asked for and verified. */
-export function peerTls(certificate: PeerCertificate | undefined, authenticated: boolean, subject: string): PeerTls {
+export function peerTls(certificate: PeerCertificate | undefined, authenticated: boolean, subject: string | undefined): PeerTls {
   if (certificate === undefined || !authenticated) return ANONYMOUS;
   const names = splitNames(certificate.subjectaltname ?? '');
   return {
     authenticated,
     uriSans: names.filter((name) => name.startsWith('URI:')).map((name) => plain(name.slice(4))),
     dnsSans: names.filter((name) => name.startsWith('DNS:')).map((name) => plain(name.slice(4))),
-    subject: rfc2253(subject),
+    subject: rfc2253(subject ?? ''),
   };
 }
 

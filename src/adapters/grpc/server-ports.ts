@@ -34,17 +34,15 @@ export class ServerPorts {
 
   /** Called when grpc-js has made an HTTP/2 server with our credentials: it calls `listen` on it within the same turn. */
   capture(): void {
-    let taken = false;
     const take = (message: unknown): void => {
+      const server = serverOf(message);
+      if (server.constructor.name !== 'Http2Server') return;
       unsubscribe(LISTEN, take);
-      taken = true;
-      this.#adopt(serverOf(message));
+      this.#adopt(server);
     };
     subscribe(LISTEN, take);
-    process.nextTick(() => {
-      // A connection injector never listens; its connections are not admitted, and the interceptor refuses their calls.
-      if (!taken) unsubscribe(LISTEN, take);
-    });
+    // A connection injector never listens; its connections are not admitted, and the interceptor refuses their calls.
+    queueMicrotask(() => void unsubscribe(LISTEN, take));
   }
 
   /** From now on the bound addresses of all servers are known, for interceptors that are used without our credentials. */

@@ -26,9 +26,11 @@ class HandshakeLimit implements Alarm {
   }
 }
 
-/** What Node's own types leave out of a server-side `TLSSocket`. */
+/** What Node's own types leave out of a server-side `TLSSocket`. Node's TLS server sets the first two for connections of its own. */
 interface Handshaken {
   authorized: boolean;
+  /** While it is true, an HTTP/2 session waits for an event that only clients get. */
+  secureConnecting: boolean;
   readonly ssl: { verifyError(): Error | null } | null;
 }
 
@@ -68,9 +70,19 @@ export function acceptTls(raw: Socket, security: ServerSecurity, clock: Clock, a
   });
   socket.once('secure', () => {
     clock.clear(limit);
-    const identity = verified(socket, security);
-    if (identity === undefined || socket.alpnProtocol !== 'h2') socket.destroy();
-    else admit(socket, identity);
+    let identity: PeerTls | undefined;
+    try {
+      identity = verified(socket, security);
+    } catch {
+      // A strange certificate must neither be let in nor bring the process down.
+      identity = undefined;
+    }
+    if (identity === undefined || socket.alpnProtocol !== 'h2') {
+      socket.destroy();
+      return;
+    }
+    (socket as unknown as Handshaken).secureConnecting = false;
+    admit(socket, identity);
   });
 }
 
@@ -85,5 +97,6 @@ function verified(socket: TLSSocket, security: ServerSecurity): PeerTls | undefi
   if (security.verifyPeer(certificate) !== undefined) return undefined;
   // What grpc-js's `getAuthContext` goes by.
   handshaken.authorized = true;
-  return peerTls(certificate, true, x509.subject);
+  // Undefined for an empty subject, whatever the types say.
+  return peerTls(certificate, true, x509.subject as string | undefined);
 }

@@ -69,7 +69,9 @@ export class Connector {
       opening.refuse(new ConnectFailure(failure(FAILURES.tlsNotReady, `cluster ${cluster.name}: ${security.problem}`)));
       return undefined;
     }
-    const { generation, serverName } = security;
+    const { generation } = security;
+    const { hostname } = this.#endpoint;
+    const serverName = security.autoHostSni === true && hostname !== '' ? hostname : security.serverName;
     const session = this.#session?.generation === generation ? this.#session.ticket : undefined;
     const tls = connectTls({
       host,

@@ -15,7 +15,7 @@ import type { RequestBody, Transport } from '../../core/transport.ts';
 import { UndiciConnection } from './connection.ts';
 import { hostOf, RequestHeaders, ResponseHeaders, toRaw } from './headers.ts';
 import { LocalDelivery } from './local-delivery.ts';
-import { isIterable, isReplayable, RecordedBody } from './request-body.ts';
+import { RecordedBody, sendable } from './request-body.ts';
 import type { ReplySink, WireReply as WireReplyType } from './wire-reply.ts';
 import { WireReply } from './wire-reply.ts';
 import { failureOf, isMisuse, WireCancelled } from './wire-errors.ts';
@@ -77,7 +77,8 @@ export class Exchange implements RequestHead, RequestBody, ReplySink, Cancellabl
   #reply: Reply | undefined = undefined;
   /** The reason that the application aborted with. */
   #reason: unknown = undefined;
-  readonly #recorded: RecordedBody | undefined;
+  /** What undici gets to write. */
+  readonly #body: unknown;
 
   constructor(owner: ExchangeOwner, app: WireHandler, options: WireOptions, scheme: string, authority: string) {
     this.#owner = owner;
@@ -88,7 +89,7 @@ export class Exchange implements RequestHead, RequestBody, ReplySink, Cancellabl
     this.scheme = scheme;
     this.authority = (headers === undefined || headers === null ? undefined : hostOf(headers)?.toLowerCase()) ?? authority;
     this.path = query === undefined || query === null ? path : withQuery(path, query);
-    this.#recorded = isReplayable(body) || !isIterable(body) ? undefined : new RecordedBody(body);
+    this.#body = typeof body === 'object' && body !== null ? sendable(body) : body;
   }
 
   // RequestHead and RequestBody.
@@ -102,16 +103,16 @@ export class Exchange implements RequestHead, RequestBody, ReplySink, Cancellabl
   }
 
   get replayable(): boolean {
-    return this.#recorded === undefined || this.#recorded.replayable;
+    return !(this.#body instanceof RecordedBody) || this.#body.replayable;
   }
 
   get bodyError(): unknown {
-    return this.#recorded?.error;
+    return this.#body instanceof RecordedBody ? this.#body.error : undefined;
   }
 
   /** The request for undici, on a pool that writes `poolAuthority` as host by itself. */
   wireOptions(poolAuthority: string): WireOptions {
-    return wireOptions(this, this.#headers, this.#recorded, poolAuthority);
+    return wireOptions(this, this.#headers, this.#body, poolAuthority);
   }
 
   // The way out.
@@ -287,7 +288,7 @@ export class Exchange implements RequestHead, RequestBody, ReplySink, Cancellabl
 
   #finish(status: number, failed: Failure | undefined): void {
     this.#state = 'done';
-    this.#recorded?.close();
+    if (this.#body instanceof RecordedBody) this.#body.close();
     this.#call?.end(status, undefined, failed);
   }
 

@@ -2,23 +2,27 @@
  * Request bodies that can be sent once only, made sendable again: what has been read is kept up to a limit and replayed to a later
  * attempt, which then goes on where the recording ends (reference node.md §4.2; the limit is Envoy's idea of a retry buffer).
  */
+import { isForm, MultipartBody } from './multipart.ts';
 
 /** Bytes kept for a later attempt. */
 export const RECORD_LIMIT = 64 * 1024;
 
 /** Whether undici can write this value again and again by itself. */
-export function isReplayable(body: unknown): boolean {
-  if (body === undefined || body === null || typeof body === 'string') return true;
-  if (ArrayBuffer.isView(body) || body instanceof ArrayBuffer || Array.isArray(body)) return true;
-  if (typeof (body as { pipe?: unknown }).pipe === 'function') return false;
-  // Blobs and forms are read anew each time.
-  return typeof (body as { [Symbol.asyncIterator]?: unknown })[Symbol.asyncIterator] !== 'function' &&
-    (typeof (body as Partial<Blob>).arrayBuffer === 'function' || typeof (body as Partial<FormData>).getAll === 'function');
+function isReplayable(body: object): boolean {
+  if (ArrayBuffer.isView(body) || body instanceof ArrayBuffer || Array.isArray(body) || body instanceof MultipartBody) return true;
+  if (typeof (body as { pipe?: unknown }).pipe === 'function' || Symbol.asyncIterator in body) return false;
+  // Blobs are read anew each time.
+  return typeof (body as Partial<Blob>).arrayBuffer === 'function';
 }
 
-export function isIterable(body: unknown): body is AsyncIterable<unknown> | Iterable<unknown> {
-  if (typeof body !== 'object' || body === null) return false;
+function isIterable(body: object): body is AsyncIterable<unknown> | Iterable<unknown> {
   return Symbol.asyncIterator in body || Symbol.iterator in body;
+}
+
+/** What to give undici for the application's body, so that it can be sent again where that is possible at all. */
+export function sendable(body: object): unknown {
+  if (isForm(body)) return new MultipartBody(body);
+  return isReplayable(body) || !isIterable(body) ? body : new RecordedBody(body);
 }
 
 type Source = AsyncIterator<unknown> | Iterator<unknown>;

@@ -43,7 +43,7 @@ function kindOf(error: unknown, sent: boolean, headSeen: boolean): FailureKind {
   const code = codeOf(error);
   const message = String((error as Error | undefined)?.message ?? error);
   if (headSeen) return FAILURES.resetAfterResponse;
-  if (code.startsWith('HPE_') || PROTOCOL.has(code) || message === 'bad response') return FAILURES.protocolError;
+  if (code.startsWith('HPE_') || (error as Error | undefined)?.name === 'HTTPParserError' || PROTOCOL.has(code) || message === 'bad response') return FAILURES.protocolError;
   // With TLS 1.3 a server refuses our certificate only after our side is ready: the alert arrives on a connection "in use".
   if (code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_')) return FAILURES.tlsFailure;
   if (message.includes('NGHTTP2_REFUSED_STREAM')) return FAILURES.refusedStream;

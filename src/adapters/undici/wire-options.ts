@@ -5,7 +5,7 @@
 import type { RequestHead } from '../../core/call.ts';
 import type { RequestHeaders } from './headers.ts';
 import { RequestHeaders as Headers } from './headers.ts';
-import type { RecordedBody } from './request-body.ts';
+import { MultipartBody } from './multipart.ts';
 import type { WireOptions } from './wire.ts';
 
 const HOST: readonly string[] = ['host'];
@@ -27,7 +27,7 @@ interface Wired extends RequestHead {
 export function wireOptions(
   request: Wired,
   changed: RequestHeaders | undefined,
-  recorded: RecordedBody | undefined,
+  body: unknown,
   poolAuthority: string,
 ): WireOptions {
   const { options } = request;
@@ -45,12 +45,15 @@ export function wireOptions(
   const view = changed ?? new Headers(options.headers);
   const headers = view.flat(bare ? HOST : HOST_AND_LENGTH);
   headers.push('host', request.authority);
-  if (!bare) {
+  if (body instanceof MultipartBody) {
+    if (!view.has('content-type')) headers.push('content-type', body.contentType);
+    headers.push('content-length', String(body.length));
+  } else if (!bare) {
     const length = view.get('content-length');
     const exact = length === undefined ? undefined : contentLength(length);
     if (exact !== undefined) headers.push('content-length', exact);
   }
-  return { ...options, path: request.path, method: request.method, headers, body: recorded ?? options.body, query: undefined };
+  return { ...options, path: request.path, method: request.method, headers, body, query: undefined };
 }
 
 /** Whether the content-length trap must be looked at: only where headers are not plainly without one. */

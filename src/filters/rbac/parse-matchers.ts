@@ -12,6 +12,15 @@ import type { HeaderMatcher } from '../../proto/gen/envoy/config/route/v3/route_
 import type { PathMatcher } from '../../proto/gen/envoy/type/matcher/v3/path_pb.js';
 import type { StringMatcher } from '../../proto/gen/envoy/type/matcher/v3/string_pb.js';
 
+/**
+ * Refuses fields from a newer version of the schema: in a policy, what is not understood could be what narrows it. (Elsewhere unknown
+ * fields are ignored, grpc.md rule 2.)
+ */
+export function refuseUnknown(message: { readonly $unknown?: readonly { readonly no: number }[] | undefined }, path: string): void {
+  const field = message.$unknown?.[0];
+  if (field !== undefined) throw new ConfigProblem(path, `field number ${field.no} is not known to inmesh`);
+}
+
 /** Compiles what was parsed, so that a bad pattern rejects the resource and not the first call. */
 function checked<T>(config: T, path: string, compile: (config: T) => unknown): T {
   try {
@@ -28,9 +37,10 @@ export function parseStringMatcher(matcher: StringMatcher | undefined, path: str
 }
 
 function stringConfig(matcher: StringMatcher | undefined, path: string): StringMatcherConfig {
-  const pattern = matcher?.matchPattern;
-  const ignoreCase = matcher?.ignoreCase ?? false;
-  switch (pattern?.case) {
+  if (matcher === undefined) throw new ConfigProblem(path, 'is missing');
+  refuseUnknown(matcher, path);
+  const { matchPattern: pattern, ignoreCase } = matcher;
+  switch (pattern.case) {
     case 'exact':
     case 'prefix':
     case 'suffix':
@@ -46,11 +56,13 @@ function stringConfig(matcher: StringMatcher | undefined, path: string): StringM
 }
 
 export function parsePathMatcher(matcher: PathMatcher, path: string): StringMatcherConfig {
+  refuseUnknown(matcher, path);
   if (matcher.rule.case !== 'path') throw new ConfigProblem(path, 'must have a path');
   return parseStringMatcher(matcher.rule.value, `${path}.path`);
 }
 
 export function parseHeaderMatcher(matcher: HeaderMatcher, path: string): HeaderMatcherConfig {
+  refuseUnknown(matcher, path);
   const name = matcher.name.toLowerCase();
   if (name === '') throw new ConfigProblem(`${path}.name`, 'must not be empty');
   if (name === ':scheme' || name.startsWith('grpc-')) throw new ConfigProblem(`${path}.name`, `"${matcher.name}" cannot be matched by RBAC (gRFC A41)`);
@@ -93,6 +105,7 @@ function headerMatch(matcher: HeaderMatcher, path: string): HeaderMatcherConfig[
 }
 
 export function parseCidr(range: CidrRange, path: string): CidrConfig {
+  refuseUnknown(range, path);
   const address = parseAddress(range.addressPrefix);
   if (address === undefined) throw new ConfigProblem(`${path}.address_prefix`, `${JSON.stringify(range.addressPrefix)} is not an IP address`);
   const prefixLength = range.prefixLen ?? 0;

@@ -12,7 +12,7 @@ import type {
   RBAC as RulesMessage,
 } from '../../proto/gen/envoy/config/rbac/v3/rbac_pb.js';
 import type { RBAC as FilterMessage, RBACPerRoute as OverrideMessage } from '../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.js';
-import { parseCidr, parseHeaderMatcher, parsePathMatcher, parseStringMatcher } from './parse-matchers.ts';
+import { parseCidr, parseHeaderMatcher, parsePathMatcher, parseStringMatcher, refuseUnknown } from './parse-matchers.ts';
 
 export const RBAC_TYPE_URL = 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC';
 export const RBAC_OVERRIDE_TYPE_URL = 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBACPerRoute';
@@ -28,12 +28,15 @@ export function parseRbac(config: AnyMessage, context: ParseContext): RbacConfig
 
 export function parseRbacOverride(config: AnyMessage, context: ParseContext): RbacConfig {
   if (config.typeUrl !== RBAC_OVERRIDE_TYPE_URL) throw new ConfigProblem('typed_per_filter_config', 'an override of the RBAC filter must be an RBACPerRoute');
-  const { rbac } = context.unpack<OverrideMessage>(config);
+  const override = context.unpack<OverrideMessage>(config);
+  refuseUnknown(override, 'typed_per_filter_config');
+  const { rbac } = override;
   // Envoy: "if absent, RBAC is disabled for the route".
   return rbac === undefined ? NO_RULES : parseFilter(rbac, 'rbac.', context);
 }
 
 function parseFilter(filter: FilterMessage, path: string, context: ParseContext): RbacConfig {
+  refuseUnknown(filter, `${path}rules`);
   if (filter.matcher !== undefined) throw new ConfigProblem(`${path}matcher`, 'matcher trees are not supported; use rules');
   if (filter.shadowRules !== undefined) context.unsupported(`${path}shadow_rules`);
   if (filter.shadowMatcher !== undefined) context.unsupported(`${path}shadow_matcher`);
@@ -43,6 +46,7 @@ function parseFilter(filter: FilterMessage, path: string, context: ParseContext)
 }
 
 function parseRules(rules: RulesMessage, path: string, context: ParseContext): RbacRules | undefined {
+  refuseUnknown(rules, path);
   const action = Number(rules.action);
   if (action === 2) {
     // gRFC A41: with LOG the rules are ignored altogether, as if there were none.
@@ -63,6 +67,7 @@ function parseRules(rules: RulesMessage, path: string, context: ParseContext): R
 }
 
 function parsePolicy(name: string, policy: PolicyMessage, path: string): RbacRules['policies'][number] {
+  refuseUnknown(policy, path);
   if (policy.condition !== undefined) throw new ConfigProblem(`${path}.condition`, 'CEL conditions are not supported (gRFC A41)');
   if (policy.checkedCondition !== undefined) throw new ConfigProblem(`${path}.checked_condition`, 'CEL conditions are not supported (gRFC A41)');
   return Object.freeze({
@@ -72,9 +77,16 @@ function parsePolicy(name: string, policy: PolicyMessage, path: string): RbacRul
   });
 }
 
-function parseList<M, R>(messages: readonly M[], path: string, parse: (message: M, path: string, depth: number) => R, depth: number): readonly R[] {
+type ParseRule<M, R> = (message: M, path: string, depth: number) => R;
+
+function parseList<M, R>(messages: readonly M[], path: string, parse: ParseRule<M, R>, depth: number): readonly R[] {
   if (messages.length === 0) throw new ConfigProblem(path, 'must not be empty');
   return messages.map((message, index) => parse(message, `${path}[${index}]`, depth));
+}
+
+function parseSet<M, R>(set: Parameters<typeof refuseUnknown>[0], messages: readonly M[], path: string, parse: ParseRule<M, R>, depth: number): readonly R[] {
+  refuseUnknown(set, path);
+  return parseList(messages, path, parse, deeper(depth, path));
 }
 
 function deeper(depth: number, path: string): number {
@@ -83,14 +95,15 @@ function deeper(depth: number, path: string): number {
 }
 
 function parsePermission(message: PermissionMessage, path: string, depth: number): Permission {
+  refuseUnknown(message, path);
   const { rule } = message;
   switch (rule.case) {
     case 'any':
       return any(rule.value, path);
     case 'andRules':
-      return { kind: 'and', rules: parseList(rule.value.rules, `${path}.and_rules.rules`, parsePermission, deeper(depth, path)) };
+      return { kind: 'and', rules: parseSet(rule.value, rule.value.rules, `${path}.and_rules`, parsePermission, depth) };
     case 'orRules':
-      return { kind: 'or', rules: parseList(rule.value.rules, `${path}.or_rules.rules`, parsePermission, deeper(depth, path)) };
+      return { kind: 'or', rules: parseSet(rule.value, rule.value.rules, `${path}.or_rules`, parsePermission, depth) };
     case 'notRule':
       return { kind: 'not', rule: parsePermission(rule.value, `${path}.not_rule`, deeper(depth, path)) };
     case 'header':
@@ -112,18 +125,20 @@ function parsePermission(message: PermissionMessage, path: string, depth: number
 }
 
 function parsePrincipal(message: PrincipalMessage, path: string, depth: number): Principal {
+  refuseUnknown(message, path);
   const { identifier: id } = message;
   switch (id.case) {
     case 'any':
       return any(id.value, path);
     case 'andIds':
-      return { kind: 'and', ids: parseList(id.value.ids, `${path}.and_ids.ids`, parsePrincipal, deeper(depth, path)) };
+      return { kind: 'and', ids: parseSet(id.value, id.value.ids, `${path}.and_ids`, parsePrincipal, depth) };
     case 'orIds':
-      return { kind: 'or', ids: parseList(id.value.ids, `${path}.or_ids.ids`, parsePrincipal, deeper(depth, path)) };
+      return { kind: 'or', ids: parseSet(id.value, id.value.ids, `${path}.or_ids`, parsePrincipal, depth) };
     case 'notId':
       return { kind: 'not', id: parsePrincipal(id.value, `${path}.not_id`, deeper(depth, path)) };
     case 'authenticated': {
       const name = id.value.principalName;
+      refuseUnknown(id.value, `${path}.authenticated`);
       return { kind: 'authenticated', matcher: name === undefined ? undefined : parseStringMatcher(name, `${path}.authenticated.principal_name`) };
     }
     // gRFC A41: all three are the address of the peer.

@@ -2,7 +2,6 @@
  * What keys of `mesh.yaml` mean together: references, sums, duplicates, keys that need others. Turns what the reader gave into a
  * `MeshFile` with defaults filled in. Routes are checked in `route-checks.ts`.
  */
-import { suggest } from './nearest.ts';
 import type { Reader } from './reader.ts';
 import { RouteChecks } from './route-checks.ts';
 import { isAuthority, parseHostPort } from './scalars.ts';
@@ -137,7 +136,7 @@ export class Checks {
       const first = ports.get(`${spec.host ?? ''}:${spec.port}`);
       if (first !== undefined) this.#reader.at(`${path}.port`, `port ${spec.port} stands here twice`, `It is already inbound[${first}]; put the rules there.`);
       ports.set(`${spec.host ?? ''}:${spec.port}`, index);
-      if (spec.host !== undefined && (parseHostPort(`${spec.host.includes(':') ? `[${spec.host}]` : spec.host}:1`) === undefined)) {
+      if (spec.host !== undefined && parseHostPort(`${spec.host.includes(':') ? `[${spec.host}]` : spec.host}:1`) === undefined) {
         this.#reader.at(`${path}.host`, `"${spec.host}" is not an address`, 'Write the address that the application listens on, such as 127.0.0.1.');
       }
       for (const kind of ['allow', 'deny'] as const) spec[kind]?.forEach((rule, number) => this.#rule(rule, spec, `${path}.${kind}[${number}]`));
@@ -146,7 +145,7 @@ export class Checks {
   }
 
   #rule(rule: RuleSpec, spec: InboundSpec, path: string): void {
-    if (Object.keys(rule).length === 0) this.#reader.at(path, 'the rule says nothing', suggest('', [], 'Add from, methods, paths or headers; to match everything write paths: [/**].'));
+    if (Object.keys(rule).length === 0) this.#reader.at(path, 'the rule says nothing', 'Add from, methods, paths or headers; to match everything write paths: [/**].');
     if (rule.from !== undefined && spec.mtls === 'off') {
       this.#reader.at(`${path}.from`, 'callers prove who they are only over mutual TLS', `Add mtls: strict to port ${spec.port}, or take from away.`);
     }
@@ -158,5 +157,5 @@ export class Checks {
 function addressCure(address: string): string {
   if (/^[a-z]+:\/\//.test(address)) return 'Write it without the scheme: 127.0.0.1:9080.';
   if (/^[^:]+$/.test(address)) return `Add the port: ${address}:8080.`;
-  return /^[0-9A-Fa-f:]+$/.test(address) ? 'Put IPv6 addresses in brackets: "[::1]:9080".' : 'Write it like 127.0.0.1:9080, with a port from 1 to 65535.';
+  return /^[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f]*$/.test(address) ? 'Put IPv6 addresses in brackets: "[::1]:9080".' : 'Write it like 127.0.0.1:9080, with a port from 1 to 65535.';
 }

@@ -42,5 +42,7 @@ function syntaxProblem(error: YAMLError, origin: string, lines: LineCounter): Fi
   const { line, col } = lines.linePos(from);
   const message = error.message.replace(/\s+/g, ' ').replace(/[.:]$/, '');
   const place = { file: origin, line: Math.max(1, line), column: Math.max(1, col), length: Math.max(1, to - from), path: '' };
-  return { ...place, message: `not YAML: ${message}`, cure: SYNTAX_CURES[error.code] ?? 'Mend the YAML syntax here.' };
+  // The library reports an unclosed bracket at the next line that is not indented like its content.
+  const code = error.code === 'BAD_INDENT' && message.startsWith('Flow') ? 'MISSING_CHAR' : error.code;
+  return { ...place, message: `not YAML: ${message}`, cure: SYNTAX_CURES[code] ?? 'Mend the YAML syntax here.' };
 }

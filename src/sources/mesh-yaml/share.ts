@@ -34,7 +34,8 @@ function shareList(previous: readonly unknown[], next: readonly unknown[]): read
     if (shared !== previous[index]) same = false;
     return shared;
   });
-  return same ? previous : Object.freeze(result);
+  if (same) return previous;
+  return Object.isFrozen(next) && result.every((value, index) => Object.is(value, next[index])) ? next : Object.freeze(result);
 }
 
 function keepBetter(first: unknown, fromEnd: unknown, value: unknown): unknown {
@@ -45,13 +46,18 @@ function keepBetter(first: unknown, fromEnd: unknown, value: unknown): unknown {
 function shareRecord(previous: Readonly<Record<string, unknown>> | undefined, next: Readonly<Record<string, unknown>>): unknown {
   const keys = Object.keys(next);
   let same = previous !== undefined && Object.keys(previous).length === keys.length;
-  const result: Record<string, unknown> = {};
+  let replaced = false;
+  const entries: [string, unknown][] = [];
   for (const key of keys) {
     const had = previous !== undefined && Object.hasOwn(previous, key);
-    result[key] = shareValue(had ? previous[key] : undefined, next[key]);
-    if (!had || !Object.is(result[key], previous[key])) same = false;
+    const shared = shareValue(had ? previous[key] : undefined, next[key]);
+    entries.push([key, shared]);
+    if (!had || !Object.is(shared, previous[key])) same = false;
+    if (!Object.is(shared, next[key])) replaced = true;
   }
-  return same ? previous : Object.freeze(result);
+  if (same) return previous;
+  // Constants such as `NO_HEADER_MUTATION` stay themselves.
+  return !replaced && Object.isFrozen(next) ? next : Object.freeze(Object.fromEntries(entries));
 }
 
 /** The same for a map of named values. */

@@ -88,11 +88,14 @@ class EndpointsReader {
     };
   }
 
+  #note(field: string): void {
+    if (this.#surveyed || this.#noted.has(field)) return;
+    this.#noted.add(field);
+    this.#scope.unsupported(field);
+  }
+
   #unsupported(field: string): void {
-    if (!this.#surveyed && !this.#noted.has(field)) {
-      this.#noted.add(field);
-      this.#scope.unsupported(field);
-    }
+    this.#note(field);
     this.#wire.skip();
   }
 
@@ -254,7 +257,7 @@ class EndpointsReader {
     const wire = this.#wire;
     const host = this.#host;
     const port = this.#port;
-    const start = wire.position;
+    this.#note('endpoints[].lb_endpoints[].endpoint.additional_addresses');
     const outer = wire.enter();
     while (wire.next()) {
       if (key(wire.field, wire.wireType) !== F1) {
@@ -265,8 +268,6 @@ class EndpointsReader {
       this.#claim('endpoint.additional_addresses');
     }
     wire.leave(outer);
-    wire.position = start;
-    this.#unsupported('endpoints[].lb_endpoints[].endpoint.additional_addresses');
     this.#host = host;
     this.#port = port;
   }

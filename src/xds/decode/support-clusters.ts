@@ -74,6 +74,7 @@ export const CLUSTER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
       ...skip('Not traffic.', 'metadata'),
     },
   },
+  'envoy.config.endpoint.v3.LocalityLbEndpoints.LbEndpointList': { fields: read('lb_endpoints') },
   'envoy.config.endpoint.v3.LbEndpoint': { fields: read('endpoint', 'health_status', 'metadata', 'load_balancing_weight') },
   'envoy.config.endpoint.v3.Endpoint': {
     fields: {

@@ -77,5 +77,7 @@ export const TLS_SUPPORT: Readonly<Record<string, MessageSupport>> = {
       ...skip('There are no revocation lists.', 'only_verify_leaf_cert_crl'),
     },
   },
+  [`${TLS}.CertificateValidationContext.SystemRootCerts`]: { strict: true, fields: {} },
+  'envoy.config.core.v3.WatchedDirectory': { strict: true, fields: read('path') },
   [`${TLS}.SubjectAltNameMatcher`]: { strict: true, fields: notes({ san_type: 'EMAIL, DNS, URI and IP_ADDRESS.', matcher: '' }) },
 };

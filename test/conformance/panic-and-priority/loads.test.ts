@@ -17,6 +17,11 @@ interface Row {
 const rows = JSON.parse(readFileSync(new URL('loads.json', import.meta.url), 'utf8')) as readonly Row[];
 
 test.each(rows)('$name', ({ levels, factor = 140, threshold = 50, healthy, degraded, panic }) => {
-  const counts = levels.map(([total = 0, healthyHosts = 0, degradedHosts = 0, excluded = 0]) => ({ total, healthy: healthyHosts, degraded: degradedHosts, excluded }));
+  const counts = levels.map(([total = 0, healthyHosts = 0, degradedHosts = 0, excluded = 0]) => ({
+    total,
+    healthy: healthyHosts,
+    degraded: degradedHosts,
+    excluded,
+  }));
   expect(priorityLoads(counts, factor, threshold)).toEqual({ healthy, degraded: degraded ?? levels.map(() => 0), panic });
 });

@@ -7,11 +7,17 @@ import { hosts, pickCall } from './hosts.ts';
 
 /** A picker that gives the hosts in order and counts. */
 function inOrder(list: readonly (FakeHost | undefined)[]) {
-  return { picks: 0, pick(): FakeHost | undefined { return list[Math.min(this.picks++, list.length - 1)]; } };
+  return {
+    picks: 0,
+    pick(): FakeHost | undefined {
+      return list[Math.min(this.picks++, list.length - 1)];
+    },
+  };
 }
 
 const [a, b, c] = hosts(3);
-const avoiding = (hostSelectionMaxAttempts: number): RetryPolicyConfig => retryPolicy({ avoidPreviousHosts: true, hostSelectionMaxAttempts });
+const avoiding = (hostSelectionMaxAttempts: number): RetryPolicyConfig =>
+  retryPolicy({ avoidPreviousHosts: true, hostSelectionMaxAttempts });
 
 test.each([
   ['a fresh host is taken at once', [b, c], [a], avoiding(3), 'http', b, 1],

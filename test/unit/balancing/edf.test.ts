@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { EdfSchedule } from '../../../src/balancing/edf.ts';
 import { ScriptedRandom, SeededRandom } from '../../../src/testing/seeded-random.ts';
@@ -14,7 +14,8 @@ function picks(schedule: EdfSchedule, weights: readonly number[], times: number)
   });
 }
 
-const countsOf = (picked: readonly number[], entries: number): number[] => Array.from({ length: entries }, (_, entry) => picked.filter((p) => p === entry).length);
+const countsOf = (picked: readonly number[], entries: number): number[] =>
+  Array.from({ length: entries }, (_, entry) => picked.filter((p) => p === entry).length);
 
 test('picks each of 128 entries exactly as often as it weighs in one period (Envoy L-32)', () => {
   const weights = Array.from({ length: 128 }, (_, index) => index + 1);

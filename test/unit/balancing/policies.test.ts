@@ -89,14 +89,20 @@ test('least request with unequal weights divides the weight by the load (L-41), 
 
 test('random ignores weights and order', () => {
   const all = hosts(4, (host, index) => (host.weight = index + 1));
-  tally(random.create(undefined, deps()).build({ hosts: all }, undefined), 20_000, all).forEach((count) => expectBinomial(count, 20_000, 0.25));
+  tally(random.create(undefined, deps()).build({ hosts: all }, undefined), 20_000, all).forEach((count) =>
+    expectBinomial(count, 20_000, 0.25),
+  );
 });
 
 const PREFIX = 'type.googleapis.com/envoy.extensions.load_balancing_policies.';
 
 function parse(typeUrl: string, json: Record<string, unknown>): { readonly config: unknown; readonly unsupported: readonly string[] } {
   const unsupported: string[] = [];
-  const context: ParseContext = { unpack: <T>(any: AnyMessage) => unpack<T>(any), unsupported: (field) => unsupported.push(field), path: '' };
+  const context: ParseContext = {
+    unpack: <T>(any: AnyMessage) => unpack<T>(any),
+    unsupported: (field) => unsupported.push(field),
+    path: '',
+  };
   const factory = LB_POLICIES.find((policy) => policy.typeUrl === typeUrl)!;
   return { config: factory.parse(jsonToAny({ '@type': typeUrl, ...json }), context), unsupported };
 }
@@ -106,7 +112,9 @@ test('policies parse their own messages and say what has no effect', () => {
     config: { localityWeighted: false },
     unsupported: ['slow_start_config'],
   });
-  expect(parse(`${PREFIX}random.v3.Random`, { localityLbConfig: { localityWeightedLbConfig: {} } }).config).toEqual({ localityWeighted: true });
+  expect(parse(`${PREFIX}random.v3.Random`, { localityLbConfig: { localityWeightedLbConfig: {} } }).config).toEqual({
+    localityWeighted: true,
+  });
   expect(parse(`${PREFIX}round_robin.v3.RoundRobin`, { localityLbConfig: { zoneAwareLbConfig: {} } }).unsupported).toEqual([
     'locality_lb_config.zone_aware_lb_config',
   ]);
@@ -133,6 +141,8 @@ test.each([
 });
 
 test('lbPolicy makes the named policy, with its defaults where there is no config, and names the cure for an unknown one', () => {
-  expect(LB_POLICIES.map(({ name }) => lbPolicy({ policy: name, config: undefined }, deps()).name)).toEqual(LB_POLICIES.map(({ name }) => name));
+  expect(LB_POLICIES.map(({ name }) => lbPolicy({ policy: name, config: undefined }, deps()).name)).toEqual(
+    LB_POLICIES.map(({ name }) => name),
+  );
   expect(() => lbPolicy({ policy: 'maglov', config: undefined }, deps())).toThrow(/"maglov".*round_robin/);
 });

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { ClusterPickerInput, LocalityHosts } from '../../../src/balancing/priority.ts';
 import { buildClusterPicker } from '../../../src/balancing/priority.ts';
@@ -17,7 +17,12 @@ function input(localities: readonly LocalityHosts[], more: Partial<ClusterPicker
   return { localities, policy, overprovisioningFactor: 140, panicThreshold: 50, localityWeighted: false, random, ...more };
 }
 
-const place = (locality: string, priority: number, list: readonly FakeHost[], weight?: number): LocalityHosts => ({ locality, priority, weight, hosts: list });
+const place = (locality: string, priority: number, list: readonly FakeHost[], weight?: number): LocalityHosts => ({
+  locality,
+  priority,
+  weight,
+  hosts: list,
+});
 
 test('one priority, all healthy, no locality weights: the picker of the policy and nothing around it', () => {
   const all = hosts(3);
@@ -28,7 +33,11 @@ test('one priority, all healthy, no locality weights: the picker of the policy a
 
 test.each<[string, (host: FakeHost) => void, boolean]>([
   ['ejected', (host) => (host.ejected = true), false],
-  ...(['unhealthy', 'timeout', 'draining'] as const).map((health): [string, (host: FakeHost) => void, boolean] => [health, (host) => (host.health = health), false]),
+  ...(['unhealthy', 'timeout', 'draining'] as const).map((health): [string, (host: FakeHost) => void, boolean] => [
+    health,
+    (host) => (host.health = health),
+    false,
+  ]),
   ['unknown', (host) => (host.health = 'unknown'), true],
   ['healthy', () => undefined, true],
 ])('a host that is %s (L-1)', (_state, set, used) => {
@@ -42,14 +51,24 @@ test.each<[string, (host: FakeHost) => void, boolean]>([
 test('degraded hosts get what healthy ones cannot take', () => {
   const all = hosts(100, (host, index) => (host.health = index < 71 ? 'healthy' : 'degraded'));
   const counts = tally(buildClusterPicker(input([place('a', 0, all)]), undefined), 20_000, all);
-  expectBinomial(counts.slice(71).reduce((sum, count) => sum + count), 20_000, 0.01, 'degraded');
+  expectBinomial(
+    counts.slice(71).reduce((sum, count) => sum + count),
+    20_000,
+    0.01,
+    'degraded',
+  );
 });
 
 test('spills over to the next priority as the golden table says (4 of 4 and 2 of 4)', () => {
   const first = hosts(4, (host, index) => (host.health = index < 2 ? 'healthy' : 'unhealthy'));
   const second = hosts(4, (host) => void host);
   const counts = tally(buildClusterPicker(input([place('a', 0, first), place('a', 1, second)]), undefined), 20_000, [...first, ...second]);
-  expectBinomial(counts.slice(0, 4).reduce((sum, count) => sum + count), 20_000, 0.7, 'P0');
+  expectBinomial(
+    counts.slice(0, 4).reduce((sum, count) => sum + count),
+    20_000,
+    0.7,
+    'P0',
+  );
   expect(counts.slice(2, 4)).toEqual([0, 0]);
 });
 
@@ -72,7 +91,11 @@ test('localities by weight, and less for one that is partly down (3.3)', () => {
   const right = hosts(4, (host, index) => (host.health = index < 1 ? 'healthy' : 'unhealthy'));
   const share = (more: Partial<ClusterPickerInput>): number => {
     const picker = buildClusterPicker(input([place('l', 0, left, 1), place('r', 0, right, 3)], more), undefined);
-    return tally(picker, 4000, [...left, ...right]).slice(4).reduce((sum, count) => sum + count) / 4000;
+    return (
+      tally(picker, 4000, [...left, ...right])
+        .slice(4)
+        .reduce((sum, count) => sum + count) / 4000
+    );
   };
   // 3 · min(1, 1.4 · 1/4) = 1.05 against 1
   expect(share({ localityWeighted: true })).toBeCloseTo(1.05 / 2.05, 2);
@@ -83,7 +106,10 @@ test('a locality without a weight gets nothing; if none has one, all hosts are o
   const left = hosts(2);
   const right = hosts(2);
   const build = (weight: number | undefined): number[] =>
-    tally(buildClusterPicker(input([place('l', 0, left, weight), place('r', 0, right)], { localityWeighted: true }), undefined), 400, [...left, ...right]);
+    tally(buildClusterPicker(input([place('l', 0, left, weight), place('r', 0, right)], { localityWeighted: true }), undefined), 400, [
+      ...left,
+      ...right,
+    ]);
   expect(build(5)).toEqual([200, 200, 0, 0]);
   expect(build(undefined)).toEqual([100, 100, 100, 100]);
 });
@@ -116,17 +142,33 @@ test('round robin keeps its place in each part when the cluster is rebuilt, with
 test('whatever the health, a pick is a host that may be used, or none where none may', () => {
   const health = fc.constantFrom<HealthStatus>('unknown', 'healthy', 'degraded', 'unhealthy', 'draining', 'timeout');
   const host = fc.record({ health, ejected: fc.boolean(), weight: fc.integer({ min: 1, max: 5 }) });
-  const locality = fc.record({ priority: fc.integer({ min: 0, max: 3 }), weight: fc.option(fc.integer({ min: 0, max: 9 }), { nil: undefined }), hosts: fc.array(host, { maxLength: 5 }) });
-  const property = fc.property(fc.array(locality, { maxLength: 5 }), fc.boolean(), fc.constantFrom(0, 50), (localities, localityWeighted, panicThreshold) => {
-    const built = localities.map((each, index) => place(`l${index}`, each.priority, hosts(each.hosts.length, (made, i) => Object.assign(made, each.hosts[i])), each.weight));
-    const all = built.flatMap((each) => each.hosts);
-    const usable = all.filter((each) => !each.ejected && ['unknown', 'healthy', 'degraded'].includes(each.health));
-    const picker = buildClusterPicker(input(built, { localityWeighted, panicThreshold }), undefined);
-    for (let i = 0; i < 30; i++) {
-      const picked = picker.pick(pickCall());
-      if (panicThreshold === 0) expect(picked === undefined ? usable.length === 0 : usable.includes(picked)).toBe(true);
-      else expect(picked === undefined ? all.length === 0 : all.includes(picked)).toBe(true);
-    }
+  const locality = fc.record({
+    priority: fc.integer({ min: 0, max: 3 }),
+    weight: fc.option(fc.integer({ min: 0, max: 9 }), { nil: undefined }),
+    hosts: fc.array(host, { maxLength: 5 }),
   });
+  const property = fc.property(
+    fc.array(locality, { maxLength: 5 }),
+    fc.boolean(),
+    fc.constantFrom(0, 50),
+    (localities, localityWeighted, panicThreshold) => {
+      const built = localities.map((each, index) =>
+        place(
+          `l${index}`,
+          each.priority,
+          hosts(each.hosts.length, (made, i) => Object.assign(made, each.hosts[i])),
+          each.weight,
+        ),
+      );
+      const all = built.flatMap((each) => each.hosts);
+      const usable = all.filter((each) => !each.ejected && ['unknown', 'healthy', 'degraded'].includes(each.health));
+      const picker = buildClusterPicker(input(built, { localityWeighted, panicThreshold }), undefined);
+      for (let i = 0; i < 30; i++) {
+        const picked = picker.pick(pickCall());
+        if (panicThreshold === 0) expect(picked === undefined ? usable.length === 0 : usable.includes(picked)).toBe(true);
+        else expect(picked === undefined ? all.length === 0 : all.includes(picked)).toBe(true);
+      }
+    },
+  );
   fc.assert(property, { numRuns: 300 });
 });

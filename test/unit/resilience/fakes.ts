@@ -45,9 +45,28 @@ export interface CallOptions {
 }
 
 /** A call that has been routed and started. */
-export function startedCall(clock: Clock, { protocol = 'http', headers = {}, replayable = true, cluster, observer }: CallOptions = {}): OutboundCall {
-  const head = { protocol, method: 'GET', scheme: 'http', authority: 'reviews', path: '/', headers: new HeaderList(Object.entries(headers)) };
-  const call = new OutboundCall(head, { replayable }, { name: 'fake', connect: () => { throw new Error('no connection'); } });
+export function startedCall(
+  clock: Clock,
+  { protocol = 'http', headers = {}, replayable = true, cluster, observer }: CallOptions = {},
+): OutboundCall {
+  const head = {
+    protocol,
+    method: 'GET',
+    scheme: 'http',
+    authority: 'reviews',
+    path: '/',
+    headers: new HeaderList(Object.entries(headers)),
+  };
+  const call = new OutboundCall(
+    head,
+    { replayable },
+    {
+      name: 'fake',
+      connect: () => {
+        throw new Error('no connection');
+      },
+    },
+  );
   const handler: Handler<OutboundCall> = { handle: () => Promise.reject(new Error('not used')) };
   const labels = { listener: '', routeConfig: '', virtualHost: '', route: '', cluster: '' };
   const observers = observer === undefined ? ObserverSet.none : new ObserverSet([observer]);
@@ -86,7 +105,13 @@ export class FakeReply implements Reply {
     this.grpcStatus = grpcStatus;
     this.headers = new HeaderList(Object.entries(headers));
     const end = (): void => attempt.end(this.status, this.grpcStatus, undefined);
-    this.body = { deliver: end, discard: () => { this.discarded++; end(); } };
+    this.body = {
+      deliver: end,
+      discard: () => {
+        this.discarded++;
+        end();
+      },
+    };
   }
 }
 
@@ -116,7 +141,9 @@ export class FarSide implements Handler<Attempt> {
         attempt.pending = undefined;
         resolve(reply);
       };
-      const timer = answer.never ? undefined : this.#clock.set({ onAlarm: () => settle(this.#answer(attempt, answer)) }, answer.afterMs ?? 0);
+      const timer = answer.never
+        ? undefined
+        : this.#clock.set({ onAlarm: () => settle(this.#answer(attempt, answer)) }, answer.afterMs ?? 0);
       const pending: Cancellable = {
         cancel: (failed) => {
           if (timer !== undefined) this.#clock.clear(timer);

@@ -63,7 +63,8 @@ export function decodeBytes<K extends ResourceKind>(kind: K, bytes: Uint8Array, 
 }
 
 export function bytesOf(kind: ResourceKind, json: Json): Uint8Array {
-  return jsonToAny({ '@type': TYPE_URLS[kind], ...json }).value;
+  const plain = JSON.parse(JSON.stringify(json)) as Json; // without the keys that are undefined
+  return jsonToAny({ '@type': TYPE_URLS[kind], ...plain }).value;
 }
 
 export function decode<K extends ResourceKind>(kind: K, json: Json, given: Partial<DecodeContext> = {}): Outcome<K> {

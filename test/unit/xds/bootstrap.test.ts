@@ -137,7 +137,7 @@ const BAD: readonly (readonly [title: string, document: unknown, message: string
   ['file_watcher interval no duration', withProvider({ ca_certificate_file: '/c', refresh_interval: '10m' }), 'certificate_providers.p.config.refresh_interval must be a duration such as "600s", found "10m"'],
   ['file_watcher interval a number', withProvider({ ca_certificate_file: '/c', refresh_interval: 600 }), 'certificate_providers.p.config.refresh_interval must be a string, found 600'],
   ['file_watcher interval zero', withProvider({ ca_certificate_file: '/c', refresh_interval: '0s' }), 'certificate_providers.p.config.refresh_interval must be more than 0'],
-  ['file_watcher SPIFFE map', withProvider({ ca_certificate_file: '/c', spiffe_trust_bundle_map_file: '/m' }), 'spiffe_trust_bundle_map_file is not supported yet'],
+  ['file_watcher SPIFFE map', withProvider({ ca_certificate_file: '/c', spiffe_trust_bundle_map_file: '/m' }), 'certificate_providers.p.config.spiffe_trust_bundle_map_file is not supported yet'],
   ['server template no string', { ...minimal, server_listener_resource_name_template: 1 }, 'server_listener_resource_name_template must be a string, found 1'],
   ['client template no string', { ...minimal, client_default_listener_resource_name_template: {} }, 'client_default_listener_resource_name_template must be a string, found an object'],
   ['authorities no object', { ...minimal, authorities: 'a' }, 'authorities must be an object, found "a"'],
@@ -150,14 +150,13 @@ describe('bad bootstraps name the field and the file', () => {
   test.each(BAD)('%s', (_title, document, message) => {
     const problem = problemOf(() => read(document));
     expect(problem.code).toBe('ERR_MESH_BOOTSTRAP');
-    expect(problem.message).toContain(`xDS bootstrap /etc/b.json: ${message.startsWith('spiffe') ? '' : message}`);
-    expect(problem.message).toContain(message);
+    expect(problem.message).toContain(`xDS bootstrap /etc/b.json: ${message}`);
   });
 
-  test('no JSON: the position is told', () => {
+  test('no JSON: what was found is told', () => {
     const problem = problemOf(() => readBootstrap('{"xds_servers": [}', '/etc/b.json'));
     expect(problem.code).toBe('ERR_MESH_BOOTSTRAP');
-    expect(problem.message).toMatch(/^xDS bootstrap \/etc\/b\.json: not JSON: .*position 17/);
+    expect(problem.message).toContain("xDS bootstrap /etc/b.json: not JSON: Unexpected token '}'");
   });
 });
 

@@ -1,0 +1,13 @@
+import http from 'node:http';
+import { Pool } from 'undici';
+import net from 'node:net';
+const own=process.argv[2]==='own';
+const s=http.createServer((q,r)=>{});const set=new Set();
+s.on('connection',(k)=>{set.add(k);console.log('conn');k.on('close',()=>{set.delete(k);console.log('close')});k.on('end',()=>console.log('end'))});
+await new Promise(r=>s.listen(0,'127.0.0.1',r));
+const port=s.address().port;
+const pool=new Pool('http://127.0.0.1:'+port, own?{connect:(o,cb)=>{const k=net.connect({host:'127.0.0.1',port});k.once('connect',()=>cb(null,k));k.on('error',()=>{});}}:{});
+const ac=new AbortController();
+pool.request({path:'/',method:'GET',signal:ac.signal}).catch(e=>console.log(e.name));
+setTimeout(()=>ac.abort(),50);
+setTimeout(()=>{console.log(set.size);process.exit()},500);

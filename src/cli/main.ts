@@ -1,0 +1,111 @@
+#!/usr/bin/env node
+/** The command `inmesh`: finds the command, shows help and version, turns what goes wrong into a message and an exit code. */
+import { readFileSync, realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { suggest } from '../sources/mesh-yaml/nearest.ts';
+import type { Command, Terminal } from './command.ts';
+import { commandHelp, UsageProblem } from './command.ts';
+import { demo } from './commands/demo.ts';
+import { serve } from './commands/serve.ts';
+
+export const COMMANDS: readonly Command[] = [demo, serve];
+
+function help(): string {
+  const width = Math.max(...COMMANDS.map(({ name }) => name.length));
+  const lines = COMMANDS.map(({ name, summary }) => `  ${name.padEnd(width)}  ${summary}`);
+  return [
+    'inmesh: a service mesh inside the Node process.',
+    '',
+    'Usage: inmesh COMMAND [OPTIONS]',
+    '',
+    'Commands:',
+    ...lines,
+    '',
+    'Options:',
+    '  --help     this text; behind a command, help on it with an example',
+    '  --version  the version of inmesh',
+    '',
+    'Example:',
+    '  npx inmesh demo',
+    '',
+  ].join('\n');
+}
+
+function version(): string {
+  const manifest = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { readonly version: string };
+  return manifest.version;
+}
+
+/** Runs a command line (without `node` and the script); resolves with the exit code. */
+export async function main(args: readonly string[], terminal: Terminal): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    const asked = name === 'help' ? COMMANDS.find((command) => command.name === rest[0]) : undefined;
+    terminal.out(asked === undefined ? help() : commandHelp(asked));
+    return name === undefined ? 2 : 0;
+  }
+  if (name === '--version' || name === '-v') {
+    terminal.out(`${version()}\n`);
+    return 0;
+  }
+  const command = COMMANDS.find((candidate) => candidate.name === name);
+  if (command === undefined) {
+    const kind = name.startsWith('-') ? 'option' : 'command';
+    terminal.error(`inmesh: unknown ${kind} "${name}". ${suggest(name, [...COMMANDS.map((known) => known.name), '--help', '--version'], 'Known')}\n`);
+    return 2;
+  }
+  if (rest.includes('--help') || rest.includes('-h')) {
+    terminal.out(commandHelp(command));
+    return 0;
+  }
+  try {
+    return await command.run(rest, terminal);
+  } catch (error) {
+    if (!isUsageProblem(error)) {
+      terminal.error(`inmesh ${name}: ${error instanceof Error ? error.message : String(error)}\n`);
+      return 1;
+    }
+    terminal.error(`inmesh ${name}: ${error.message}\nSee inmesh ${name} --help.\n`);
+    return 2;
+  }
+}
+
+/** Ours, and those of `parseArgs`. */
+function isUsageProblem(error: unknown): error is Error {
+  if (error instanceof UsageProblem) return true;
+  return error instanceof Error && String((error as NodeJS.ErrnoException).code).startsWith('ERR_PARSE_ARGS');
+}
+
+const processTerminal: Terminal = {
+  out: (text) => void process.stdout.write(text),
+  error: (text) => void process.stderr.write(text),
+  untilInterrupted: () =>
+    new Promise((resolve) => {
+      const stop = (): void => {
+        process.removeListener('SIGINT', stop);
+        process.removeListener('SIGTERM', stop);
+        resolve();
+      };
+      process.on('SIGINT', stop);
+      process.on('SIGTERM', stop);
+    }),
+};
+
+/** Started as a program, perhaps through the link in `node_modules/.bin`. */
+function isProgram(): boolean {
+  const [, script] = process.argv;
+  return script !== undefined && realpathSync(script) === fileURLToPath(import.meta.url);
+}
+
+if (isProgram()) {
+  // Not `process.exit`: what is written must get out first.
+  main(process.argv.slice(2), processTerminal).then(
+    (code) => {
+      process.exitCode = code;
+    },
+    (error: unknown) => {
+      process.stderr.write(`inmesh: ${String(error)}\n`);
+      process.exitCode = 1;
+    },
+  );
+}
