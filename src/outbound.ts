@@ -11,7 +11,7 @@ import { DirectStack } from './cluster/direct.ts';
 import { pickEndpoint } from './cluster/pick-endpoint.ts';
 import { sendAttempt } from './cluster/send-attempt.ts';
 import { admit } from './resilience/admission.ts';
-import { Retrier, SingleAttempt } from './resilience/retry.ts';
+import { countAttempts, Retrier, SingleAttempt } from './resilience/retry.ts';
 import { attemptTimeLimit, callTimeLimit } from './resilience/time-limit.ts';
 import { mutateHeaders } from './routing/mutate-headers.ts';
 import { rewrite, rewriteHostPerAttempt } from './routing/rewrite.ts';
@@ -51,6 +51,7 @@ export function outbound(route: OutboundRoute, deps: Deps): OutboundStack {
   // Below this line: once per attempt.
   const attemptList: Layer<Attempt>[] = present<Layer<Attempt>>(
     attemptTimeLimit(action, retry), //               outermost: connecting counts too
+    where.virtualHost.includeAttemptCount ? countAttempts() : undefined, // x-envoy-attempt-count (Envoy R-69)
     cluster.breaker?.layer(), //                      opossum, only where configured
     admit(cluster, thresholds), //                    below retry, so that each try takes a slot
     pickEndpoint(cluster, retry), //                  late: the freshest view of health

@@ -3,6 +3,7 @@
  * does p-retry drive the others, with the pauses of `backoff.ts` awaited on our clock (design §3.0; Envoy §2.8, gRFC A44).
  */
 import { createRequire } from 'node:module';
+import type * as PRetry from 'p-retry';
 import type { RetryPolicyConfig } from '../config/routes.ts';
 import type { Cancellable, OutboundCall } from '../core/call.ts';
 import { Attempt } from '../core/call.ts';
@@ -171,7 +172,7 @@ class RetryRun implements Alarm, Cancellable {
     try {
       // minTimeout 0: p-retry sets no timer of its own, the pause is in `shouldRetry`.
       const retries = this.#retrier.retriesOf(this.#call) - this.#attempt.number + 1;
-      const { default: pRetry } = load('p-retry') as typeof import('p-retry');
+      const { default: pRetry } = load('p-retry') as typeof PRetry;
       return await pRetry((number) => this.#try(number), { retries, minTimeout: 0, shouldRetry: () => this.#pause() });
     } catch (error) {
       if (error !== REFUSED) throw error;

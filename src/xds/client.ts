@@ -76,7 +76,6 @@ export class XdsClient implements ConfigSource {
     for (const { kind, name: given } of keys) {
       const name = canonicalName(given);
       const id = `${kind} ${name}`;
-      if (wanted.has(id)) continue;
       wanted.set(id, { kind, name });
       if (!before.has(id) && this.#add(kind, name, touched)) known = true;
     }

@@ -102,8 +102,8 @@ export class SotwSession implements Session {
     state.nonce = response.nonce;
     state.receiving = true;
     const intake = new Intake();
-    for (const [index, any] of response.resources.entries()) {
-      yield* this.#take(state, any, index, intake);
+    for (const [index, entry] of response.resources.entries()) {
+      yield* this.#take(state, entry, index, intake);
       yield undefined;
     }
     state.receiving = false;
@@ -138,29 +138,29 @@ export class SotwSession implements Session {
   /** One entry of a response. */
   *#take(state: TypeState, wrapped: AnyMessage, index: number, intake: Intake): Generator<undefined, void> {
     const { kind, typeUrl } = state.type;
-    let any: AnyMessage | undefined = wrapped;
+    let entry: AnyMessage | undefined = wrapped;
     let hint: string | undefined;
     if (wrapped.typeUrl === RESOURCE_TYPE_URL) {
       try {
         const inner = decodeWrappedResource(wrapped.value);
-        any = inner.resource;
+        entry = inner.resource;
         if (inner.name !== '') hint = canonicalName(inner.name);
       } catch (error) {
         this.#unnamed(wrapped.value, `resources[${index}]: not an envoy.service.discovery.v3.Resource: ${reasonOf(error)}`, intake);
         return;
       }
-      if (any === undefined) {
+      if (entry === undefined) {
         // A heartbeat (Envoy X-71): the resource is there and has not changed.
         if (hint !== undefined) intake.seen.add(hint);
         return;
       }
     }
-    const raw = any.value;
+    const raw = entry.value;
     const peeked = peekName(raw);
     if (peeked !== undefined) hint = canonicalName(peeked);
-    if (any.typeUrl !== typeUrl) {
+    if (entry.typeUrl !== typeUrl) {
       // Envoy X-20.
-      this.#unnamed(raw, `resources[${index}]: type is "${any.typeUrl}", expected "${typeUrl}"`, intake);
+      this.#unnamed(raw, `resources[${index}]: type is "${entry.typeUrl}", expected "${typeUrl}"`, intake);
       return;
     }
     if (hint !== undefined) {
@@ -168,7 +168,7 @@ export class SotwSession implements Session {
       if (!state.wants(hint)) return;
       if (this.#repeated(kind, hint, raw, intake)) return;
     } else {
-      const before = state.nameless.find((entry) => sameBytes(entry.raw, raw));
+      const before = state.nameless.find((known) => sameBytes(known.raw, raw));
       if (before !== undefined) {
         this.#unnamed(raw, before.reason, intake);
         return;

@@ -70,6 +70,8 @@ export class Accepting implements Alarm {
     this.#timer = clock.set(this, HELLO_TIMEOUT_MS, true);
     this.#socket.on('error', this.#close);
     this.#socket.once('close', this.#close);
+    // The far side went away without a word.
+    this.#socket.once('end', this.#close);
     this.#socket.on('readable', this.#peek);
   }
 
@@ -88,11 +90,7 @@ export class Accepting implements Alarm {
       this.#bytes = this.#bytes.length === 0 ? chunk : Buffer.concat([this.#bytes, chunk]);
     }
     const bytes = this.#bytes;
-    if (bytes.length === 0) {
-      // The far side went away without a word.
-      if (this.#socket.readableEnded) this.#close();
-      return;
-    }
+    if (bytes.length === 0) return;
     const secure = bytes[0] === TLS_HANDSHAKE;
     if (secure && bytes.length < helloLength(bytes) && bytes.length < MAX_HELLO) return;
     this.#socket.off('readable', this.#peek);
@@ -105,6 +103,7 @@ export class Accepting implements Alarm {
     if (this.#timer !== undefined) this.#options.clock.clear(this.#timer);
     this.#socket.off('error', this.#close);
     this.#socket.off('close', this.#close);
+    this.#socket.off('end', this.#close);
   }
 
   #plaintext(): void {

@@ -39,6 +39,7 @@ export class InboundExchange implements RequestHead, Cancellable {
   readonly #run: RunApplication;
   readonly call: InboundCall;
   #headers: IncomingHeaders | undefined = undefined;
+  #closed = false;
 
   constructor(engine: InboundEngine, connection: InboundConnection, request: IncomingMessage, response: ServerResponse, run: RunApplication) {
     this.#engine = engine;
@@ -117,7 +118,10 @@ export class InboundExchange implements RequestHead, Cancellable {
     }
   }
 
+  /** The response is over, whole or not. */
   closed(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     const { call } = this;
     const response = this.#response;
     if (!call.ended) {

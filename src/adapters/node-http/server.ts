@@ -160,6 +160,7 @@ class AttachedServer {
     const response = new ServerResponse(request);
     response.shouldKeepAlive = false;
     response.assignSocket(socket);
+    response.once('finish', () => socket.end());
     socket.once('close', () => response.emit('close'));
     new InboundExchange(this.#engine, connection, request, response, () => {
       response.detachSocket(socket);

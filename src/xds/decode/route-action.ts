@@ -89,7 +89,7 @@ function hostRewrite(action: RouteAction, path: string): ForwardActionConfig['ho
     case 'hostRewriteHeader':
       return { kind: 'header', name: named(specifier.value, `${path}.host_rewrite_header`).toLowerCase() };
     case 'autoHostRewrite':
-      return specifier.value ? { kind: 'auto' } : undefined;
+      return specifier.value.value ? { kind: 'auto' } : undefined; // a BoolValue: wrappers in a oneof stay messages
     case 'hostRewritePathRegex':
       return { kind: 'path-regex', ...regexRewrite(specifier.value, `${path}.host_rewrite_path_regex`) };
     default:

@@ -332,10 +332,12 @@ export const TRANSCRIPTS: readonly Transcript[] = [
     steps: [
       { want: 'cluster:a cluster:b' },
       { connect: true },
+      { client: [{ type: 'cluster', names: ['a', 'b'], node: 'n1' }] },
+      { server: ['cluster', '0', 'n-1', 'a=bad'] },
       { server: ['cluster', '1', 'n1', 'a=bad', 'b=B'] },
       {
         client: [
-          { type: 'cluster', names: ['a', 'b'], node: 'n1' },
+          { type: 'cluster', nonce: 'n-1', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' },
           { type: 'cluster', nonce: 'n1', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' },
         ],
       },
@@ -351,6 +353,41 @@ export const TRANSCRIPTS: readonly Transcript[] = [
       { client: [{ type: 'cluster', nonce: 'n3', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' }] },
       { server: ['cluster', '2', 'n4', 'a=A', 'b=B'] },
       { client: [{ type: 'cluster', version: '2', nonce: 'n4', names: ['a', 'b'] }] },
+    ],
+  },
+  {
+    title: 'NACK storm: the order of the resources makes no difference',
+    steps: [
+      { want: 'cluster:a cluster:b' },
+      { connect: true },
+      { server: ['cluster', '1', 'n1', 'a=bad 1', 'b=bad 2'] },
+      { server: ['cluster', '1', 'n2', 'b=bad 2', 'a=bad 1'] },
+      {
+        client: [
+          { type: 'cluster', names: ['a', 'b'], node: 'n1' },
+          {
+            type: 'cluster', nonce: 'n1', names: ['a', 'b'],
+            nack: '3: Cluster response rejected: resource "a" at some.field: bad 1;\nresource "b" at some.field: bad 2',
+          },
+        ],
+      },
+    ],
+  },
+  {
+    title: 'resources whose name does not come first in their bytes are treated alike: twice, unasked, unchanged',
+    steps: [
+      { want: 'cluster:a' },
+      { connect: true },
+      { server: ['cluster', '1', 'n1', 'a=late 1', 'a=late 2', 'z=late'] },
+      {
+        client: [
+          { type: 'cluster', names: ['a'], node: 'n1' },
+          { type: 'cluster', nonce: 'n1', names: ['a'], nack: '3: Cluster response rejected: resource "a": is more than once in the response' },
+        ],
+      },
+      { state: { 'cluster:a': 'present:late 1', 'cluster:z': 'waiting' } },
+      { server: ['cluster', '2', 'n2', 'a=late 1'] },
+      { client: [{ type: 'cluster', version: '2', nonce: 'n2', names: ['a'] }] },
     ],
   },
   {

@@ -67,10 +67,18 @@ function resources(text: string): ResourceSet {
   return loaded.resources;
 }
 
+/** What `lb.config: undefined` stands for. */
+const LB_DEFAULTS: Readonly<Record<string, object>> = {
+  round_robin: { localityWeighted: false },
+  least_request: { choiceCount: 2, activeRequestBias: 1, fullScan: false, localityWeighted: false },
+  random: { localityWeighted: false },
+};
+
 /** Functions and the order of keys aside, both sides are plain data; the router has no configuration worth comparing. */
 function plain(value: unknown): unknown {
   if (value instanceof Uint8Array || typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.map(plain);
+  if ('policy' in value && 'config' in value && value.config === undefined) return { ...value, config: LB_DEFAULTS[String(value.policy)] };
   const router = 'terminal' in value && value.terminal === true;
   return Object.fromEntries(Object.entries(value).filter(([key]) => !(router && key === 'config')).map(([key, inner]) => [key, plain(inner)]));
 }

@@ -203,6 +203,16 @@ describe('updates', () => {
     expect(transport.stream.take().map(({ nack }) => nack)).toEqual([undefined, '3: RouteConfiguration response rejected: resource "r" at some.field: bad']);
   });
 
+  test('what nobody asked for is not decoded; nor is an unreadable resource a second time', () => {
+    const { client, transport, types } = setup();
+    client.want([{ kind: 'cluster', name: 'a' }]);
+    transport.stream.connect().respond('cluster', '1', 'n1', [resource('cluster', 'z'), resource('cluster', 'a'), resource('cluster', 'y', 'bad')]);
+    expect(types.cluster.decoded).toBe(1);
+    const unreadable = [resource('cluster', '', 'mute')];
+    for (const nonce of ['n2', 'n3', 'n4']) transport.stream.respond('cluster', '2', nonce, unreadable);
+    expect(types.cluster.decoded).toBe(2);
+  });
+
   test('a NACK is logged once for each distinct error', () => {
     const log = new RecordingLogger();
     const { client, transport } = setup({ log });

@@ -50,9 +50,9 @@ function field(number: number, text: string): Uint8Array[] {
   return [Uint8Array.of((number << 3) | 2, ...length), bytes];
 }
 
-/** A text beginning with `bad` is rejected, `throw` makes the decoder throw, `mute` has no readable name. */
+/** A text beginning with `bad` is rejected, `throw` makes the decoder throw, `mute` has no readable name, `late` has it after the text. */
 export function resource(kind: ResourceKind, name: string, text = ''): Any {
-  const parts = text.startsWith('mute') ? field(2, text) : [...field(1, name), ...field(2, text)];
+  const parts = [...(text.startsWith('mute') || text.startsWith('late') ? [] : field(1, name)), ...field(2, text), ...(text.startsWith('late') ? field(1, name) : [])];
   return { typeUrl: TYPE_URLS[kind], value: Buffer.concat(parts) };
 }
 
