@@ -1,20 +1,20 @@
 /**
  * The only door to the protobuf runtime: messages by type URL, binary and JSON, and what a decoder wants to know about their
- * fields. Generated files are loaded when a message of theirs is first needed (`gen/index.js` says where), since all of them
- * together cost start-up time that most processes would waste.
+ * fields. Descriptors are built when a message of their file is first needed, from one module of data (`gen/descriptors.js`): a hundred
+ * generated modules would cost start-up time that most processes waste.
  */
-import { createRequire } from 'node:module';
 import { create, fromBinary, fromJson, toBinary, toJson } from '@bufbuild/protobuf';
-import type { DescField, DescMessage, JsonObject, JsonValue, Message, Registry } from '@bufbuild/protobuf';
-import { AnySchema, DurationSchema, StructSchema } from '@bufbuild/protobuf/wkt';
+import type { DescField, DescFile, DescMessage, JsonObject, JsonValue, Message, Registry } from '@bufbuild/protobuf';
+import { fileDesc } from '@bufbuild/protobuf/codegenv2';
+import * as wkt from '@bufbuild/protobuf/wkt';
 import type { AnyMessage } from '../core/extension.ts';
-import { FILES } from './gen/index.js';
+import { DESCRIPTORS, FILES } from './gen/descriptors.js';
 
 const TYPE_URL_PREFIX = 'type.googleapis.com/';
-const load = createRequire(import.meta.url);
+const files = new Map<string, DescFile>();
 const known = new Map<string, DescMessage>();
 
-for (const schema of [AnySchema, DurationSchema, StructSchema]) known.set(schema.typeName, schema);
+for (const schema of [wkt.AnySchema, wkt.DurationSchema, wkt.StructSchema]) known.set(schema.typeName, schema);
 
 /** Bytes or JSON that are not what their type says, or a type that inmesh has no schema for. */
 export class ProtoProblem extends Error {
@@ -29,14 +29,24 @@ export function typeUrlOf(typeName: string): string {
   return TYPE_URL_PREFIX + typeName;
 }
 
+function fileOf(key: string): DescFile {
+  const found = files.get(key);
+  if (found !== undefined) return found;
+  const descriptor = DESCRIPTORS[key];
+  // What is not generated is part of the runtime: google/protobuf/*.
+  const file = descriptor === undefined ? (wkt as unknown as Readonly<Record<string, DescFile>>)[key] : fileDesc(descriptor[0], descriptor[1].map(fileOf));
+  if (file === undefined) throw new ProtoProblem(`file ${key} is missing in the generated code`);
+  files.set(key, file);
+  return file;
+}
+
 /** The schema of a top-level message by its full name, loaded if need be; undefined when inmesh does not have it. */
 export function schemaOf(typeName: string): DescMessage | undefined {
   const found = known.get(typeName);
   if (found !== undefined) return found;
-  const file = Object.hasOwn(FILES, typeName) ? FILES[typeName] : undefined;
-  if (file === undefined) return undefined;
-  const exported = load(`./gen/${file}`) as Readonly<Record<string, DescMessage>>;
-  const schema = exported[`${typeName.slice(typeName.lastIndexOf('.') + 1)}Schema`];
+  const key = Object.hasOwn(FILES, typeName) ? FILES[typeName] : undefined;
+  if (key === undefined) return undefined;
+  const schema = fileOf(key).messages.find((message) => message.typeName === typeName);
   if (schema !== undefined) known.set(typeName, schema);
   return schema;
 }

@@ -4,8 +4,10 @@
  */
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import type { JsonObject } from '@bufbuild/protobuf';
+import type { GenMessage } from '@bufbuild/protobuf/codegenv2';
 import type { AnyMessage } from '../core/extension.ts';
-import { DiscoveryRequestSchema, DiscoveryResponseSchema, ResourceSchema } from './gen/envoy/service/discovery/v3/discovery_pb.js';
+import { ProtoProblem, schemaOf } from './any.ts';
+import type * as messages from './gen/envoy/service/discovery/v3/discovery_pb.js';
 
 export const RESOURCE_TYPE_URL = 'type.googleapis.com/envoy.service.discovery.v3.Resource';
 
@@ -43,11 +45,18 @@ export interface WrappedResource {
   readonly resource: AnyMessage | undefined;
 }
 
+function schema<M extends messages.DiscoveryRequest | messages.DiscoveryResponse | messages.Resource>(name: string): GenMessage<M> {
+  const found = schemaOf(`envoy.service.discovery.v3.${name}`);
+  if (found === undefined) throw new ProtoProblem(`envoy.service.discovery.v3.${name} is missing in the generated code`);
+  return found as GenMessage<M>;
+}
+
 export function encodeDiscoveryRequest(request: DiscoveryRequest): Uint8Array {
+  const type = schema<messages.DiscoveryRequest>('DiscoveryRequest');
   const { node, errorDetail } = request;
   return toBinary(
-    DiscoveryRequestSchema,
-    create(DiscoveryRequestSchema, {
+    type,
+    create(type, {
       typeUrl: request.typeUrl,
       versionInfo: request.versionInfo,
       resourceNames: [...request.resourceNames],
@@ -72,11 +81,11 @@ function nodeInit(node: NodeMessage) {
 
 /** The bytes of the resources are views of `bytes`. Throws on bytes that are no such message. */
 export function decodeDiscoveryResponse(bytes: Uint8Array): DiscoveryResponse {
-  return fromBinary(DiscoveryResponseSchema, bytes);
+  return fromBinary(schema<messages.DiscoveryResponse>('DiscoveryResponse'), bytes);
 }
 
 /** Throws on bytes that are no such message. */
 export function decodeWrappedResource(bytes: Uint8Array): WrappedResource {
-  const { name, resource } = fromBinary(ResourceSchema, bytes);
+  const { name, resource } = fromBinary(schema<messages.Resource>('Resource'), bytes);
   return { name, resource };
 }

@@ -3,11 +3,12 @@ import { isIP } from 'node:net';
 import { checkServerIdentity } from 'node:tls';
 import type { PeerCertificate, SecureContext } from 'node:tls';
 import type { UpstreamTlsConfig } from '../config/tls.ts';
+import { parseSubjectAltNames } from '../core/peer-identity.ts';
+import type { SubjectAltName } from '../core/peer-identity.ts';
 import type { ClientSecurity, TlsMaterial } from '../core/tls.ts';
 import { compileSanMatchers, dnsNameMatches } from './san-matcher.ts';
 import type { SecureMaterial } from './secure-material.ts';
-import { describeNames, identityError, parseSubjectAltNames } from './subject-alt-names.ts';
-import type { SubjectAltName } from './subject-alt-names.ts';
+import { describeNames, identityError } from './subject-alt-names.ts';
 
 export type ClientTlsConfig = Pick<UpstreamTlsConfig, 'alpn' | 'sanMatchers' | 'sni' | 'autoHostSni' | 'autoSniSanValidation'>;
 

@@ -78,14 +78,20 @@ export class FileWatcher implements Closable, Alarm {
 
   #read(): void {
     const { certificateFile, privateKeyFile, caCertificateFile, refreshIntervalMs } = this.#config;
-    let healthy = true;
-    if (certificateFile !== undefined) healthy = this.#refreshIdentity(certificateFile, privateKeyFile) && healthy;
-    if (caCertificateFile !== undefined) healthy = this.#refreshRoots(caCertificateFile) && healthy;
-    this.#report();
-    if (this.#closed) return;
-    this.#directories.refresh();
-    // A hint during the reading has set its own, earlier timer.
-    if (!this.#hinted) this.#arm(healthy ? refreshIntervalMs : Math.min(refreshIntervalMs, RETRY_MS));
+    let healthy = false;
+    try {
+      const identity = certificateFile === undefined || this.#refreshIdentity(certificateFile, privateKeyFile);
+      const roots = caCertificateFile === undefined || this.#refreshRoots(caCertificateFile);
+      healthy = identity && roots;
+      this.#report();
+    } finally {
+      // Whatever a listener did, watching goes on.
+      if (!this.#closed) {
+        this.#directories.refresh();
+        // A hint during the reading has set its own, earlier timer.
+        if (!this.#hinted) this.#arm(healthy ? refreshIntervalMs : Math.min(refreshIntervalMs, RETRY_MS));
+      }
+    }
   }
 
   #refreshIdentity(certificateFile: string, privateKeyFile: string | undefined): boolean {

@@ -5,8 +5,8 @@
 import { isIPv4, isIPv6, SocketAddress } from 'node:net';
 import type { StringMatcherConfig } from '../config/matchers.ts';
 import type { SanMatcherConfig } from '../config/tls.ts';
+import type { SubjectAltName } from '../core/peer-identity.ts';
 import { compileString } from '../matching/string.ts';
-import type { SubjectAltName } from './subject-alt-names.ts';
 
 type NamePredicate = (name: SubjectAltName) => boolean;
 

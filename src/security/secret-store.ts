@@ -44,7 +44,9 @@ export class Secret<T> {
     this.#problem = '';
     this.#value = parsed.value;
     this.#generation++;
-    for (const listener of [...this.#listeners]) listener();
+    // A copy: a listener may subscribe again.
+    const listeners = Array.from(this.#listeners);
+    for (const listener of listeners) listener();
   }
 
   /** An unchanged value was read again after trouble. */

@@ -1,11 +1,12 @@
 /** The server side of one filter chain's TLS: whether clients must show a certificate, and whose (Envoy T-5, grpc.md §8.3 decision 11). */
 import type { PeerCertificate, SecureContext } from 'node:tls';
 import type { DownstreamTlsConfig } from '../config/tls.ts';
+import { parseSubjectAltNames } from '../core/peer-identity.ts';
+import type { SubjectAltName } from '../core/peer-identity.ts';
 import type { ServerSecurity, TlsMaterial } from '../core/tls.ts';
 import { compileSanMatchers } from './san-matcher.ts';
 import type { SecureMaterial } from './secure-material.ts';
-import { describeNames, identityError, parseSubjectAltNames } from './subject-alt-names.ts';
-import type { SubjectAltName } from './subject-alt-names.ts';
+import { describeNames, identityError } from './subject-alt-names.ts';
 
 export class ServerTls implements ServerSecurity {
   readonly requireClientCertificate: boolean;

@@ -26,8 +26,8 @@ export interface UndiciTransportOptions {
   readonly clock: Clock;
 }
 
-/** Requests in flight on one HTTP/2 connection before a second is opened. */
-const HTTP2_STREAMS = 100;
+/** HTTP/2: one connection per endpoint, as many streams as the peer allows (undici asks it); what exceeds that waits. */
+const HTTP2 = { allowH2: true, connections: 1, pipelining: 10_000 };
 
 interface OpenPool {
   readonly authority: string;
@@ -104,8 +104,7 @@ export class UndiciConnection implements Connection {
     const limit = perConnection === undefined ? {} : perConnection <= 1 ? { pipelining: 0 } : { maxRequestsPerClient: perConnection - 1 };
     const options = {
       connect: (_options: unknown, done: (error: Error | null, socket: null) => void) => connector.open(done as never),
-      ...(cluster.http2 ? { allowH2: true, pipelining: HTTP2_STREAMS } : {}),
-      ...limit,
+      ...(cluster.http2 ? HTTP2 : limit),
     };
     // The scheme matters to HTTP/2 only (`:scheme`); with HTTP/1.1 it would only make undici compare server names.
     const scheme = encrypted && cluster.http2 ? 'https' : 'http';

@@ -10,7 +10,7 @@ import type { ExchangeOwner } from './exchange.ts';
 import { Exchange } from './exchange.ts';
 import type { HandlerV2 } from './handler-v2.ts';
 import { V2Handler } from './handler-v2.ts';
-import { createAgent, Dispatcher } from './library.ts';
+import { addMethods, createAgent, Dispatcher } from './library.ts';
 import type { WireHandler, WireOptions } from './wire.ts';
 
 export interface MeshDispatcherOptions {
@@ -129,3 +129,5 @@ export class MeshDispatcher extends Dispatcher implements ExchangeOwner {
     return this.#known(generation) ?? (this.#agent ??= createAgent());
   }
 }
+
+addMethods(MeshDispatcher);

@@ -5,20 +5,36 @@
 import { createRequire } from 'node:module';
 import type { Dispatcher as DispatcherType, Pool as PoolType } from 'undici';
 
+type Method = (this: DispatcherType, ...values: readonly unknown[]) => unknown;
+
 const require = createRequire(import.meta.url);
 
 function load<T>(path: string, name: string): T {
   try {
-    return require(`undici/lib/dispatcher/${path}`) as T;
+    return require(`undici/lib/${path}`) as T;
   } catch {
     return (require('undici') as Record<string, unknown>)[name] as T;
   }
 }
 
-export const Dispatcher = load<typeof DispatcherType>('dispatcher.js', 'Dispatcher');
-export const Pool = load<typeof PoolType>('pool.js', 'Pool');
+export const Dispatcher = load<typeof DispatcherType>('dispatcher/dispatcher.js', 'Dispatcher');
+export const Pool = load<typeof PoolType>('dispatcher/pool.js', 'Pool');
 
 /** An agent of our own for hosts outside the mesh, where no dispatcher was there before. */
 export function createAgent(): DispatcherType {
-  return new (load<new () => DispatcherType>('agent.js', 'Agent'))();
+  return new (load<new () => DispatcherType>('dispatcher/agent.js', 'Agent'))();
+}
+
+const METHODS = ['request', 'stream', 'pipeline', 'connect', 'upgrade'] as const;
+
+/** `dispatcher.request()` and its kin, which undici's main entry puts on every dispatcher; here they are loaded when they are called. */
+export function addMethods(dispatcher: { readonly prototype: object }): void {
+  for (const name of METHODS) {
+    const method: Method = function (...values) {
+      const api = load<Partial<Record<string, Method>>>('api/index.js', 'Dispatcher');
+      const found = api[name] ?? (api as { prototype?: Partial<Record<string, Method>> }).prototype?.[name];
+      return found?.apply(this, [...values]);
+    };
+    Object.defineProperty(dispatcher.prototype, name, { value: method, writable: true, configurable: true });
+  }
 }

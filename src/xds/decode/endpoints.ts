@@ -5,6 +5,7 @@
 import type { EndpointConfig, EndpointsConfig, LocalityConfig } from '../../config/endpoints.ts';
 import { ConfigProblem } from '../../config/resource.ts';
 import type { HealthStatus } from '../../core/endpoint.ts';
+import { AddressSet } from './address-set.ts';
 import { join } from './scope.ts';
 import type { Scope } from './scope.ts';
 import { BYTES, VARINT, WireReader } from './wire.ts';
@@ -38,7 +39,7 @@ class EndpointsReader {
   /** What has no effect was recorded before, with the message around it. */
   readonly #surveyed: boolean;
   readonly #noted = new Set<string>();
-  readonly #addresses = new Set<string>();
+  readonly #addresses = new AddressSet();
   readonly #localities: LocalityConfig[] = [];
   readonly #dropOverloads: EndpointsConfig['dropOverloads'][number][] = [];
   #overprovisioningFactor = DEFAULT_OVERPROVISIONING;
@@ -225,9 +226,7 @@ class EndpointsReader {
 
   /** Rule 38: an address may be there once. */
   #claim(field: string): void {
-    const address = `${this.#host}:${this.#port}`;
-    const before = this.#addresses.size;
-    if (this.#addresses.add(address).size === before) throw this.#problem(field, `address ${address} is there twice`);
+    if (!this.#addresses.add(this.#host, this.#port)) throw this.#problem(field, `address ${this.#host}:${this.#port} is there twice`);
   }
 
   #endpoint(): void {

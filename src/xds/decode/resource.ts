@@ -18,6 +18,9 @@ import { routeConfiguration } from './routes.ts';
 import { Scope } from './scope.ts';
 import { survey } from './survey.ts';
 
+/** Configuration, its virtual hosts, each of them, its routes, each of them. */
+const ROUTE_DEPTH = 5;
+
 function bounded<R>(kind: ResourceKind, context: DecodeContext, decode: (scope: Scope) => R): Decoded<R> {
   const scope = new Scope(kind, context);
   try {
@@ -45,7 +48,7 @@ export function decodeListener(bytes: Uint8Array, context: DecodeContext): Decod
 }
 
 export function decodeRoutes(bytes: Uint8Array, context: DecodeContext): Decoded<RouteConfiguration> {
-  return bounded('routes', context, (scope) => freeze(routeConfiguration(surveyed<RouteConfigurationMessage>('routes', bytes, scope), '', scope)));
+  return bounded('routes', context, (scope) => freeze(routeConfiguration(surveyed<RouteConfigurationMessage>('routes', bytes, scope), '', scope), ROUTE_DEPTH));
 }
 
 export function decodeCluster(bytes: Uint8Array, context: DecodeContext): Decoded<ClusterConfig> {

@@ -67,10 +67,16 @@ export class WireReader {
   slice(previous: Uint8Array | undefined): Uint8Array {
     const outer = this.enter();
     const { position, end } = this;
-    const same = previous !== undefined && previous.length === end - position && this.#bytes.compare(previous, 0, previous.length, position, end) === 0;
+    const same = previous !== undefined && this.#equals(previous, position, end);
     const value = same ? previous : new Uint8Array(this.#bytes.buffer, this.#bytes.byteOffset + position, end - position);
     this.leave(outer);
     return value;
+  }
+
+  #equals(other: Uint8Array, start: number, end: number): boolean {
+    if (other.length !== end - start) return false;
+    for (let i = 0; i < other.length; i++) if (other[i] !== this.#bytes[start + i]) return false;
+    return true;
   }
 
   /** The `value` of a `google.protobuf.UInt32Value`. */

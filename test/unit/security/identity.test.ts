@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { createTestCa } from '../../../src/control-plane/ca/ca.ts';
 import { RealClock } from '../../../src/core/real-clock.ts';
-import { parseSpiffeId, peerTlsOf, peerTlsOfCertificate, rfc2253 } from '../../../src/security/identity.ts';
+import { peerTlsOf, peerTlsOfCertificate, rfc2253 } from '../../../src/core/peer-identity.ts';
+import { parseSpiffeId } from '../../../src/security/identity.ts';
 
 describe('parseSpiffeId', () => {
   it.each([

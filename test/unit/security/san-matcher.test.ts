@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { StringMatcherConfig } from '../../../src/config/matchers.ts';
 import type { SanMatcherConfig } from '../../../src/config/tls.ts';
 import { canonicalIp, compileSanMatchers, dnsNameMatches } from '../../../src/security/san-matcher.ts';
-import { parseSubjectAltNames } from '../../../src/security/subject-alt-names.ts';
+import { parseSubjectAltNames } from '../../../src/core/peer-identity.ts';
 
 const matcher = (type: SanMatcherConfig['type'], kind: StringMatcherConfig['kind'], value: string, ignoreCase = false): SanMatcherConfig => ({
   type,

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createTestCa } from '../../../src/control-plane/ca/ca.ts';
 import { RealClock } from '../../../src/core/real-clock.ts';
-import { parseSubjectAltNames } from '../../../src/security/subject-alt-names.ts';
+import { parseSubjectAltNames } from '../../../src/core/peer-identity.ts';
 
 const dns = (value: string): object => ({ type: 'dns', value });
 const uri = (value: string): object => ({ type: 'uri', value });

@@ -61,6 +61,8 @@ describe('the test CA', () => {
     expect(root.subjectAltName).toBe('URI:spiffe://cluster.local');
     expect(root.verify(root.publicKey)).toBe(true);
     expect(leaf.ca).toBe(false);
+    // BasicConstraints, critical, CA:FALSE.
+    expect(leaf.raw.toString('hex')).toContain('0603551d130101ff04023000');
     expect(leaf.verify(root.publicKey)).toBe(true);
     expect(leaf.checkIssued(root)).toBe(true);
     expect(leaf.subject ?? '').toBe('');

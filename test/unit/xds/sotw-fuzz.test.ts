@@ -77,7 +77,7 @@ class Script {
     for (const kind of KINDS) {
       const model = this.#of(kind);
       model.wanted = NAMES.filter(() => this.#random.next() < 0.6);
-      for (const name of [...model.values.keys()]) if (!model.wanted.includes(name)) model.values.delete(name);
+      for (const name of model.values.keys()) if (!model.wanted.includes(name)) model.values.delete(name);
       for (const name of model.wanted) keys.push({ kind, name });
     }
     this.#client.want(keys);
