@@ -6,7 +6,6 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,7 +13,6 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const out = join(root, 'src/proto/gen');
 const stampFile = join(out, '.stamp');
-const require = createRequire(import.meta.url);
 
 /** Files with messages that inmesh reads, or that a resource may carry in an `Any`. What they import comes along. */
 const FILES = [
@@ -82,7 +80,11 @@ const EXCLUDED = ['validate', 'udpa.annotations', 'xds.annotations.v3', 'envoy.a
 
 /** Fields of newer Envoys that matter here and that the shipped protos lack, with upstream's numbers. */
 const NEWER_FIELDS = [
-  ['envoy/extensions/transport_sockets/tls/v3/tls.proto', 'UpstreamTlsContext', ['bool auto_host_sni = 6', 'bool auto_sni_san_validation = 7']],
+  [
+    'envoy/extensions/transport_sockets/tls/v3/tls.proto',
+    'UpstreamTlsContext',
+    ['bool auto_host_sni = 6', 'bool auto_sni_san_validation = 7'],
+  ],
   [
     'envoy/extensions/load_balancing_policies/client_side_weighted_round_robin/v3/client_side_weighted_round_robin.proto',
     'ClientSideWeightedRoundRobin',
@@ -104,7 +106,11 @@ const stamp = createHash('sha256')
   .digest('hex');
 
 function run(file, args, cwd) {
-  const done = spawnSync(process.execPath, [file, ...args], { cwd, encoding: 'utf8', env: { ...process.env, BUF_CACHE_DIR: join(cwd, '.cache') } });
+  const done = spawnSync(process.execPath, [file, ...args], {
+    cwd,
+    encoding: 'utf8',
+    env: { ...process.env, BUF_CACHE_DIR: join(cwd, '.cache') },
+  });
   if (done.status !== 0) throw new Error(`${file} ${args.join(' ')} failed:\n${done.stdout}${done.stderr}`);
 }
 
@@ -144,7 +150,9 @@ function writeDescriptors(folder) {
     const text = readFileSync(join(folder, file), 'utf8');
     const [, key, base64, dependencies] = /export const (file_\w+) = [^]*?fileDesc\("([^"]+)"(?:, \[([^\]]*)\])?\)/.exec(text);
     files.push(`  ${key}: ["${base64}", [${(dependencies ?? '').replaceAll(/file_\w+/g, '"$&"')}]],`);
-    for (const [, name, schema] of text.matchAll(/Describes the message ([\w.]+)\.\n[^;]*?export const (\w+) =[^;]*messageDesc\(\w+, \d+\);/g)) {
+    for (const [, name, schema] of text.matchAll(
+      /Describes the message ([\w.]+)\.\n[^;]*?export const (\w+) =[^;]*messageDesc\(\w+, \d+\);/g,
+    )) {
       if (schema === `${name.split('.').at(-1)}Schema`) messages.push(`  "${name}": "${key}",`);
     }
   }

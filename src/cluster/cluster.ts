@@ -3,7 +3,7 @@
  * Survives plans; `clusters.ts` decides when it is made, updated and closed.
  */
 import type { BreakerConfig, ClusterConfig, OutlierConfig } from '../config/cluster.ts';
-import type { EndpointConfig, EndpointsConfig, LocalityConfig } from '../config/endpoints.ts';
+import type { EndpointsConfig } from '../config/endpoints.ts';
 import type { OutboundCall } from '../core/call.ts';
 import type { Cluster, Endpoint, LbPolicy, Picker } from '../core/endpoint.ts';
 import type { Deps, LbPolicyFactory } from '../core/extension.ts';
@@ -13,7 +13,8 @@ import { buildClusterPicker } from '../balancing/priority.ts';
 import { lbPolicy } from '../balancing/registry.ts';
 import { Breaker } from '../resilience/breaker.ts';
 import { OutlierDetector } from '../resilience/outlier-detection.ts';
-import { addressOf, MeshEndpoint } from './endpoint.ts';
+import { KnownEndpoints } from './known-endpoints.ts';
+import { MeshEndpoint } from './endpoint.ts';
 
 export interface ClusterDeps extends Deps {
   /** Makes the client side of a transport socket (security/tls-context.ts). */
@@ -45,8 +46,7 @@ export class MeshCluster implements Cluster {
   #picker: Picker | undefined;
   #places: readonly Place[] = [];
   #assignment: EndpointsConfig | undefined;
-  #endpoints = new Map<string, MeshEndpoint>();
-  #all: readonly MeshEndpoint[] | undefined;
+  #endpoints: readonly MeshEndpoint[] = [];
   #outlier: OutlierDetector | undefined;
   readonly #reportsTo: Observer = {
     onAttemptEnd: (attempt) => this.#outlier?.onAttemptEnd?.(attempt),
@@ -75,8 +75,7 @@ export class MeshCluster implements Cluster {
   }
 
   get endpoints(): readonly MeshEndpoint[] {
-    this.#all ??= [...this.#endpoints.values()];
-    return this.#all;
+    return this.#endpoints;
   }
 
   /** The cluster's own observer: outlier detection, whatever its configuration at the time. */
@@ -99,7 +98,7 @@ export class MeshCluster implements Cluster {
     this.config = config;
     if (before.tls !== config.tls || before.http2 !== config.http2 || before.connectTimeoutMs !== config.connectTimeoutMs) {
       this.security = config.tls === undefined ? undefined : this.#deps.security(config.tls);
-      for (const endpoint of this.#endpoints.values()) void endpoint.drain();
+      for (const endpoint of this.#endpoints) void endpoint.drain();
     }
     if (before.lb !== config.lb) {
       this.#policy = lbPolicy(config.lb, this.#deps, this.#deps.lbPolicies);
@@ -118,18 +117,27 @@ export class MeshCluster implements Cluster {
     this.note = note;
     if (assignment === this.#assignment && this.#picker !== undefined) return;
     this.#assignment = assignment;
-    const before = this.#endpoints;
-    const after = new Map<string, MeshEndpoint>();
+    const known = new KnownEndpoints(this.#endpoints);
+    const after: MeshEndpoint[] = [];
     const places: Place[] = [];
     for (const place of assignment?.localities ?? []) {
       const hosts: MeshEndpoint[] = [];
-      for (const config of place.endpoints) hosts.push(this.#endpoint(before, after, config, place));
+      for (const config of place.endpoints) {
+        const endpoint = known.take(config);
+        if (endpoint === undefined) {
+          hosts.push(new MeshEndpoint(this, config, place));
+        } else {
+          endpoint.config = config;
+          endpoint.place = place;
+          hosts.push(endpoint);
+        }
+      }
+      for (const endpoint of hosts) after.push(endpoint);
       places.push({ locality: place.locality, priority: place.priority, weight: place.weight, hosts });
     }
     this.#endpoints = after;
-    this.#all = undefined;
     this.#places = places;
-    if (before.size > 0) for (const [address, endpoint] of before) if (!after.has(address)) void endpoint.drain();
+    for (const endpoint of known.left()) void endpoint.drain();
     this.#rebuild();
   }
 
@@ -137,19 +145,6 @@ export class MeshCluster implements Cluster {
     this.#outlier?.close();
     this.breaker?.close();
     await Promise.all(this.endpoints.map((endpoint) => endpoint.drain()));
-  }
-
-  #endpoint(before: ReadonlyMap<string, MeshEndpoint>, after: Map<string, MeshEndpoint>, config: EndpointConfig, place: LocalityConfig): MeshEndpoint {
-    const address = addressOf(config.host, config.port);
-    let endpoint = before.get(address);
-    if (endpoint === undefined) {
-      endpoint = new MeshEndpoint(this, address, config, place);
-    } else {
-      endpoint.config = config;
-      endpoint.place = place;
-    }
-    after.set(address, endpoint);
-    return endpoint;
   }
 
   #breakerOf(config: ClusterConfig): Breaker | undefined {
@@ -160,7 +155,7 @@ export class MeshCluster implements Cluster {
   #setOutlier(config: OutlierConfig | undefined): void {
     this.#outlier?.close();
     this.#outlier = config === undefined ? undefined : new OutlierDetector(config, () => this.endpoints, this.#deps, () => this.#rebuild());
-    if (config === undefined) for (const endpoint of this.#endpoints.values()) endpoint.ejected = false;
+    if (config === undefined) for (const endpoint of this.#endpoints) endpoint.ejected = false;
   }
 
   #rebuild(): void {

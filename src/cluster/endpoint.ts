@@ -15,23 +15,29 @@ export function addressOf(host: string, port: number): string {
 }
 
 export class MeshEndpoint implements Endpoint {
-  readonly address: string;
   readonly host: string;
   readonly port: number;
   readonly cluster: MeshCluster;
   config: EndpointConfig;
   place: LocalityConfig;
+  /** True while a new assignment names it; see `MeshCluster.assign`. */
+  kept = true;
   active = 0;
   ejected = false;
   #slots: Slot[] | undefined = undefined;
+  #address: string | undefined = undefined;
 
-  constructor(cluster: MeshCluster, address: string, config: EndpointConfig, place: LocalityConfig) {
+  constructor(cluster: MeshCluster, config: EndpointConfig, place: LocalityConfig) {
     this.cluster = cluster;
-    this.address = address;
     this.host = config.host;
     this.port = config.port;
     this.config = config;
     this.place = place;
+  }
+
+  /** Made on first use: of a hundred thousand endpoints few are ever called. */
+  get address(): string {
+    return (this.#address ??= addressOf(this.host, this.port));
   }
 
   get hostname(): string {

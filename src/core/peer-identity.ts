@@ -13,7 +13,7 @@ export interface SubjectAltName {
   readonly value: string;
 }
 
-const TYPES: Readonly<Record<string, SubjectAltNameType>> = { DNS: 'dns', URI: 'uri', email: 'email', 'IP Address': 'ip' };
+const TYPES: ReadonlyMap<string, SubjectAltNameType> = new Map([['DNS', 'dns'], ['URI', 'uri'], ['email', 'email'], ['IP Address', 'ip']]);
 
 /**
  * Reads `subjectaltname` of a `PeerCertificate` or `subjectAltName` of an `X509Certificate`. Values with a comma, a quote or a control
@@ -26,7 +26,7 @@ export function parseSubjectAltNames(text: string | undefined): readonly Subject
   while (at < text.length) {
     const colon = text.indexOf(':', at);
     if (colon < 0) return undefined;
-    const type = TYPES[text.slice(at, colon)] ?? 'other';
+    const type = TYPES.get(text.slice(at, colon)) ?? 'other';
     let end: number;
     let value: string;
     if (text[colon + 1] === '"') {

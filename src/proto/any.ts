@@ -34,7 +34,10 @@ function fileOf(key: string): DescFile {
   if (found !== undefined) return found;
   const descriptor = DESCRIPTORS[key];
   // What is not generated is part of the runtime: google/protobuf/*.
-  const file = descriptor === undefined ? (wkt as unknown as Readonly<Record<string, DescFile>>)[key] : fileDesc(descriptor[0], descriptor[1].map(fileOf));
+  const file =
+    descriptor === undefined
+      ? (wkt as unknown as Readonly<Record<string, DescFile>>)[key]
+      : fileDesc(descriptor[0], descriptor[1].map(fileOf));
   if (file === undefined) throw new ProtoProblem(`file ${key} is missing in the generated code`);
   files.set(key, file);
   return file;
@@ -132,7 +135,9 @@ function valueOf(message: Message, field: DescField): unknown {
   if (field.fieldKind === 'list') return (value as readonly unknown[]).length === 0 ? undefined : value;
   if (field.fieldKind === 'map') return Object.keys(value as object).length === 0 ? undefined : value;
   if (field.fieldKind === 'message') return value;
-  return value === 0 || value === '' || value === false || value === 0n || (value instanceof Uint8Array && value.length === 0) ? undefined : value;
+  return value === 0 || value === '' || value === false || value === 0n || (value instanceof Uint8Array && value.length === 0)
+    ? undefined
+    : value;
 }
 
 export interface FieldOf {

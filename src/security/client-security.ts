@@ -69,9 +69,9 @@ export class ClientTls implements ClientSecurity {
     return this.#validatesSni ? identityError('the name of the server was to be validated, but none was sent (SNI)') : undefined;
   }
 
-  /** `hostname` is the SNI, or the address that was dialled when none was sent. */
+  /** `hostname` is the SNI, or the address (perhaps with its port) that was dialled when none was sent. */
   #sentName(hostname: string): string | undefined {
-    return this.autoHostSni && hostname !== '' && isIP(hostname) === 0 ? hostname : this.serverName;
+    return this.autoHostSni && /^[\w.-]+$/.test(hostname) && isIP(hostname) === 0 ? hostname : this.serverName;
   }
 }
 

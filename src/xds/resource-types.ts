@@ -6,6 +6,11 @@ import type { ResourceType } from './resource-type.ts';
 const LISTENER: ResourceType<'listener'> = { kind: 'listener', typeUrl: TYPE_URLS.listener, fullState: true, decode: decodeListener };
 const ROUTES: ResourceType<'routes'> = { kind: 'routes', typeUrl: TYPE_URLS.routes, fullState: false, decode: decodeRoutes };
 const CLUSTER: ResourceType<'cluster'> = { kind: 'cluster', typeUrl: TYPE_URLS.cluster, fullState: true, decode: decodeCluster };
-const ENDPOINTS: ResourceType<'endpoints'> = { kind: 'endpoints', typeUrl: TYPE_URLS.endpoints, fullState: false, decode: decodeEndpointsResource };
+const ENDPOINTS: ResourceType<'endpoints'> = {
+  kind: 'endpoints',
+  typeUrl: TYPE_URLS.endpoints,
+  fullState: false,
+  decode: decodeEndpointsResource,
+};
 
 export const RESOURCE_TYPES: readonly ResourceType[] = [LISTENER, ROUTES, CLUSTER, ENDPOINTS];

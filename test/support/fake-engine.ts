@@ -88,10 +88,11 @@ class FakeTarget implements OutboundTarget {
       pick: () => undefined,
     };
     this.endpoints = route.ports.map((port) => new FakeEndpoint(this.cluster, port));
+    const late = failure(FAILURES.responseTimeout, `no response within ${route.timeoutMs} ms`);
     const limit: Step<OutboundCall> = {
       enter: (call) => {
         if (route.timeoutMs === undefined) return undefined;
-        call.timeLimit = failure(FAILURES.responseTimeout, `no response within ${route.timeoutMs} ms`);
+        call.timeLimit = late;
         call.timer = this.clock.set(call, route.timeoutMs, true);
         return undefined;
       },

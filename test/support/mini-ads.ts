@@ -86,7 +86,7 @@ export async function startMiniAds(name: string, port: number): Promise<{ readon
         const type = fields.get(4) ?? '';
         const resource = all.get(type.slice(TYPE.length));
         // A request with a nonce is an acknowledgement; nothing here ever changes.
-        if (resource === undefined || fields.has(5) || !fields.has(3)) return;
+        if (resource === undefined || (fields.get(5) ?? '') !== '' || !fields.has(3)) return;
         call.write(Buffer.concat([bytes(1, '1'), resource, bytes(4, type), bytes(5, `${type}-1`)]));
       });
       call.on('end', () => call.end());

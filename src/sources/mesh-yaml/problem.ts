@@ -23,7 +23,9 @@ export function describeProblem(problem: FileProblem): string {
 
 /** The lines around a problem with a mark under the offending text; `around` lines on each side. */
 export function codeFrame(text: string, problem: FileProblem, around = 1): string {
-  const lines = text.split('\n');
+  // What stands behind the last line break is no line, unless the problem is there.
+  const all = text.split('\n');
+  const lines = all.at(-1) === '' && problem.line < all.length ? all.slice(0, -1) : all;
   const first = Math.max(1, problem.line - around);
   const last = Math.min(lines.length, problem.line + around);
   const width = String(last).length;

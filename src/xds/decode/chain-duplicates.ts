@@ -36,7 +36,8 @@ function combinations(match: FilterChainMatchConfig): readonly string[] {
   for (const axis of axes(match)) {
     if (axis.length === 0) found = found.map((key) => `${key}|`);
     else found = found.flatMap((key) => axis.map((value) => `${key}|${value}`));
-    if (found.length > MAX_COMBINATIONS) throw new ConfigProblem('', `the lists of filter_chain_match make more than ${MAX_COMBINATIONS} combinations`);
+    if (found.length > MAX_COMBINATIONS)
+      throw new ConfigProblem('', `the lists of filter_chain_match make more than ${MAX_COMBINATIONS} combinations`);
   }
   return found;
 }
@@ -46,7 +47,8 @@ export function checkDuplicateChains(chains: readonly FilterChainConfig[]): void
   for (const [i, chain] of chains.entries()) {
     for (const key of new Set(combinations(chain.match))) {
       const other = seen.get(key);
-      if (other !== undefined) throw new ConfigProblem(`filter_chains[${i}].filter_chain_match`, `matches the same connections as filter_chains[${other}]`);
+      if (other !== undefined)
+        throw new ConfigProblem(`filter_chains[${i}].filter_chain_match`, `matches the same connections as filter_chains[${other}]`);
       seen.set(key, i);
     }
   }

@@ -17,7 +17,12 @@ import { positiveMilliseconds } from './values.ts';
 const DISCOVERY_TYPES = ['STATIC', 'STRICT_DNS', 'LOGICAL_DNS', 'EDS', 'ORIGINAL_DST'];
 const DEFAULT_CONNECT_TIMEOUT_MS = 5000;
 const DEFAULT_PANIC_THRESHOLD = 50;
-const BREAKER_DEFAULTS: BreakerConfig = Object.freeze({ errorThresholdPercentage: 50, volumeThreshold: 20, resetTimeoutMs: 10_000, windowMs: 10_000 });
+const BREAKER_DEFAULTS: BreakerConfig = Object.freeze({
+  errorThresholdPercentage: 50,
+  volumeThreshold: 20,
+  resetTimeoutMs: 10_000,
+  windowMs: 10_000,
+});
 
 function staticEndpoints(cluster: Cluster, scope: Scope): EndpointsConfig {
   const assignment = cluster.loadAssignment;
@@ -36,13 +41,15 @@ function discovery(cluster: Cluster, scope: Scope): ClusterConfig['discovery'] {
   const config = cluster.edsClusterConfig;
   if (config === undefined) throw new ConfigProblem('eds_cluster_config', 'is missing in a cluster of type EDS');
   needAds(config.edsConfig, 'eds_cluster_config.eds_config');
-  if (config.serviceName === '' && cluster.name.startsWith('xdstp:')) throw new ConfigProblem('eds_cluster_config.service_name', 'is needed, since the name of the cluster is an xdstp: name');
+  if (config.serviceName === '' && cluster.name.startsWith('xdstp:'))
+    throw new ConfigProblem('eds_cluster_config.service_name', 'is needed, since the name of the cluster is an xdstp: name');
   return { kind: 'eds', serviceName: config.serviceName === '' ? cluster.name : config.serviceName };
 }
 
 function setting(config: JsonObject, name: keyof BreakerConfig): number {
   const value = config[name] ?? BREAKER_DEFAULTS[name];
-  if (typeof value !== 'number' || !(value > 0)) throw new ConfigProblem(`metadata.filter_metadata["inmesh"].breaker.${name}`, 'must be a number above 0');
+  if (typeof value !== 'number' || !(value > 0))
+    throw new ConfigProblem(`metadata.filter_metadata["inmesh"].breaker.${name}`, 'must be a number above 0');
   return value;
 }
 
@@ -51,7 +58,8 @@ function breaker(cluster: Cluster): BreakerConfig | undefined {
   const config = cluster.metadata?.filterMetadata['inmesh']?.['breaker'];
   if (config === undefined || config === null || config === false) return undefined;
   if (config === true) return BREAKER_DEFAULTS;
-  if (typeof config !== 'object' || Array.isArray(config)) throw new ConfigProblem('metadata.filter_metadata["inmesh"].breaker', 'must be an object, or true');
+  if (typeof config !== 'object' || Array.isArray(config))
+    throw new ConfigProblem('metadata.filter_metadata["inmesh"].breaker', 'must be an object, or true');
   return {
     errorThresholdPercentage: setting(config, 'errorThresholdPercentage'),
     volumeThreshold: setting(config, 'volumeThreshold'),
@@ -68,7 +76,8 @@ function panicThreshold(cluster: Cluster): number {
 
 /** The message has been surveyed. */
 export function cluster(message: Cluster, scope: Scope): ClusterConfig {
-  if (message.lrsServer !== undefined && message.lrsServer.configSourceSpecifier.case !== 'self') throw new ConfigProblem('lrs_server', 'must be self'); // rule 30
+  if (message.lrsServer !== undefined && message.lrsServer.configSourceSpecifier.case !== 'self')
+    throw new ConfigProblem('lrs_server', 'must be self'); // rule 30
   const protocol = upstreamProtocol(message, scope);
   return {
     name: message.name,

@@ -102,7 +102,10 @@ class EndpointsReader {
 
   #problem(field: string, reason: string): ConfigProblem {
     const locality = `endpoints[${this.#localityIndex}]`;
-    return new ConfigProblem(this.#endpointIndex < 0 ? `${locality}.${field}` : `${locality}.lb_endpoints[${this.#endpointIndex}].${field}`, reason);
+    return new ConfigProblem(
+      this.#endpointIndex < 0 ? `${locality}.${field}` : `${locality}.lb_endpoints[${this.#endpointIndex}].${field}`,
+      reason,
+    );
   }
 
   #locality(): void {
@@ -218,7 +221,8 @@ class EndpointsReader {
     if (named) return;
     this.#weightSum += weight;
     if (weight === 0) throw this.#problem('load_balancing_weight', 'must not be 0');
-    if (this.#weightSum > MAX_UINT32) throw this.#problem('load_balancing_weight', 'the weights of the locality add up to more than 4294967295');
+    if (this.#weightSum > MAX_UINT32)
+      throw this.#problem('load_balancing_weight', 'the weights of the locality add up to more than 4294967295');
     if (this.#port < 0) throw this.#problem('endpoint.address', 'needs a socket_address with port_value');
     this.#claim('endpoint.address');
     endpoints.push({ host: this.#host, port: this.#port, hostname: this.#hostname, weight, health: HEALTH[health] ?? 'unknown', metadata });
@@ -316,7 +320,13 @@ class EndpointsReader {
           if (this.#overprovisioningFactor === 0) throw new ConfigProblem('policy.overprovisioning_factor', 'must be greater than 0');
           break;
         default:
-          this.#unsupported(wire.field === 4 ? 'policy.endpoint_stale_after' : wire.field === 6 ? 'policy.weighted_priority_health' : `policy.#${wire.field}`);
+          this.#unsupported(
+            wire.field === 4
+              ? 'policy.endpoint_stale_after'
+              : wire.field === 6
+                ? 'policy.weighted_priority_health'
+                : `policy.#${wire.field}`,
+          );
       }
     }
     wire.leave(outer);
@@ -354,7 +364,8 @@ function checkedLocalities(localities: LocalityConfig[]): LocalityConfig[] {
   const sums = new Map<number, number>();
   for (const { priority, weight } of localities) {
     const sum = (sums.get(priority) ?? 0) + (weight ?? 0);
-    if (sum > MAX_UINT32) throw new ConfigProblem('endpoints', `the weights of the localities of priority ${priority} add up to more than 4294967295`);
+    if (sum > MAX_UINT32)
+      throw new ConfigProblem('endpoints', `the weights of the localities of priority ${priority} add up to more than 4294967295`);
     sums.set(priority, sum);
   }
   for (let priority = 0; priority < sums.size; priority++) {

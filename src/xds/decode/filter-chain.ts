@@ -14,7 +14,10 @@ import { cidr, enumName } from './values.ts';
 
 const SOURCE_TYPES = ['any', 'same-ip-or-loopback', 'external'] as const;
 /** Network filters that only count or tag; nothing is let in or kept out by them. */
-const OBSERVING_FILTERS: ReadonlySet<string> = new Set(['envoy.tcp.metadataexchange.config.MetadataExchange', 'io.istio.network.metadata_exchange.Config']);
+const OBSERVING_FILTERS: ReadonlySet<string> = new Set([
+  'envoy.tcp.metadataexchange.config.MetadataExchange',
+  'io.istio.network.metadata_exchange.Config',
+]);
 
 export interface ListenerSurroundings {
   readonly direction: FilterDirection;
@@ -66,7 +69,10 @@ function chainManager(filters: readonly Filter[], path: string, scope: Scope, ar
     if (at >= 0 && typeName === HTTP_MANAGER) throw new ConfigProblem(`${path}[${i}]`, 'a second HTTP connection manager');
     if (at >= 0 && i > at) throw new ConfigProblem(`${path}[${i}]`, `network filter ${typeName} after the HTTP connection manager`);
     if (at >= 0 && !around.lenient && !OBSERVING_FILTERS.has(typeName)) {
-      throw new ConfigProblem(`${path}[${i}]`, `network filter ${typeName} before the HTTP connection manager is not supported, and could be there to keep callers out`);
+      throw new ConfigProblem(
+        `${path}[${i}]`,
+        `network filter ${typeName} before the HTTP connection manager is not supported, and could be there to keep callers out`,
+      );
     }
     scope.unsupported(`${path}[${i}]=${typeName}`);
   }

@@ -29,7 +29,10 @@ function routesOf(manager: HttpConnectionManager, path: string, scope: Scope): P
     if (specifier.value.routeConfigName === '') throw new ConfigProblem(`${path}.rds.route_config_name`, 'must not be empty');
     return { routeConfigName: specifier.value.routeConfigName, routeConfig: undefined };
   }
-  throw new ConfigProblem(path, specifier.case === 'scopedRoutes' ? 'scoped_routes are not supported' : 'neither rds nor route_config is set');
+  throw new ConfigProblem(
+    path,
+    specifier.case === 'scopedRoutes' ? 'scoped_routes are not supported' : 'neither rds nor route_config is set',
+  );
 }
 
 /**
@@ -54,8 +57,16 @@ export function httpManager(any: AnyMessage, path: string, scope: Scope, directi
   return {
     ...routesOf(manager, path, scope),
     filters: httpFilters(manager.httpFilters, `${path}.http_filters`, scope, direction),
-    maxStreamDurationMs: milliseconds(manager.commonHttpProtocolOptions?.maxStreamDuration, `${path}.common_http_protocol_options.max_stream_duration`),
-    stripPort: manager.stripPortMode.case === 'stripAnyHostPort' && manager.stripPortMode.value ? 'any' : manager.stripMatchingHostPort ? 'matching' : 'none',
+    maxStreamDurationMs: milliseconds(
+      manager.commonHttpProtocolOptions?.maxStreamDuration,
+      `${path}.common_http_protocol_options.max_stream_duration`,
+    ),
+    stripPort:
+      manager.stripPortMode.case === 'stripAnyHostPort' && manager.stripPortMode.value
+        ? 'any'
+        : manager.stripMatchingHostPort
+          ? 'matching'
+          : 'none',
     statPrefix: manager.statPrefix,
   };
 }

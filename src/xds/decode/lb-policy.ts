@@ -11,7 +11,16 @@ import type { Scope } from './scope.ts';
 const POLICIES = 'envoy.extensions.load_balancing_policies';
 const WRR_LOCALITY = `${POLICIES}.wrr_locality.v3.WrrLocality`;
 const MAX_DEPTH = 16;
-const LB_POLICY_NAMES = ['ROUND_ROBIN', 'LEAST_REQUEST', 'RING_HASH', 'RANDOM', '4', 'MAGLEV', 'CLUSTER_PROVIDED', 'LOAD_BALANCING_POLICY_CONFIG'];
+const LB_POLICY_NAMES = [
+  'ROUND_ROBIN',
+  'LEAST_REQUEST',
+  'RING_HASH',
+  'RANDOM',
+  '4',
+  'MAGLEV',
+  'CLUSTER_PROVIDED',
+  'LOAD_BALANCING_POLICY_CONFIG',
+];
 
 export interface ChosenPolicy {
   readonly lb: LbConfig;
@@ -30,7 +39,9 @@ function saysLocalityWeighted(any: AnyMessage, path: string, scope: Scope): bool
     readonly localityLbConfig?: { readonly localityConfigSpecifier: { readonly case?: string } };
     readonly localityWeightedLbConfig?: object;
   }>(any, path);
-  return message.localityLbConfig?.localityConfigSpecifier.case === 'localityWeightedLbConfig' || message.localityWeightedLbConfig !== undefined;
+  return (
+    message.localityLbConfig?.localityConfigSpecifier.case === 'localityWeightedLbConfig' || message.localityWeightedLbConfig !== undefined
+  );
 }
 
 function firstKnown(policy: LoadBalancingPolicy, path: string, scope: Scope, depth: number): ChosenPolicy {
@@ -50,13 +61,22 @@ function firstKnown(policy: LoadBalancingPolicy, path: string, scope: Scope, dep
     if (lb !== undefined) return { lb, localityWeighted: saysLocalityWeighted(any, at, scope) };
     passed.push(typeNameOf(any.typeUrl));
   }
-  throw new ConfigProblem(path, passed.length === 0 ? 'the list of policies is empty' : `none of these policies is supported: ${passed.join(', ')}`);
+  throw new ConfigProblem(
+    path,
+    passed.length === 0 ? 'the list of policies is empty' : `none of these policies is supported: ${passed.join(', ')}`,
+  );
 }
 
 function slowStart(config: Cluster_SlowStartConfig | undefined): Readonly<Record<string, unknown>> {
   if (config === undefined) return {};
   const { slowStartWindow, aggression, minWeightPercent } = config;
-  return { slowStartConfig: { ...(slowStartWindow && { slowStartWindow }), ...(aggression && { aggression }), ...(minWeightPercent && { minWeightPercent }) } };
+  return {
+    slowStartConfig: {
+      ...(slowStartWindow && { slowStartWindow }),
+      ...(aggression && { aggression }),
+      ...(minWeightPercent && { minWeightPercent }),
+    },
+  };
 }
 
 function consistentHashing(cluster: Cluster): Readonly<Record<string, unknown>> {
@@ -71,7 +91,10 @@ function fromEnum(cluster: Cluster): AnyMessage | undefined {
   const config = cluster.lbConfig;
   switch (cluster.lbPolicy as number) {
     case 0:
-      return pack(`${POLICIES}.round_robin.v3.RoundRobin`, slowStart(config.case === 'roundRobinLbConfig' ? config.value.slowStartConfig : undefined));
+      return pack(
+        `${POLICIES}.round_robin.v3.RoundRobin`,
+        slowStart(config.case === 'roundRobinLbConfig' ? config.value.slowStartConfig : undefined),
+      );
     case 1: {
       const own = config.case === 'leastRequestLbConfig' ? config.value : undefined;
       return pack(`${POLICIES}.least_request.v3.LeastRequest`, {
@@ -113,4 +136,3 @@ export function lbPolicy(cluster: Cluster, scope: Scope): ChosenPolicy {
   if (lb === undefined) throw new ConfigProblem('lb_policy', `LB policy ${name} is not supported`);
   return { lb, localityWeighted };
 }
-

@@ -14,8 +14,16 @@ import { enumName } from './values.ts';
 
 const LISTENER_FILTERS = 'envoy.extensions.filters.listener.';
 /** They find out what Node knows anyway (TLS, HTTP version) or where a redirected connection was going. */
-const HARMLESS_FILTERS: ReadonlySet<string> = new Set(['tls_inspector.v3.TlsInspector', 'http_inspector.v3.HttpInspector', 'original_dst.v3.OriginalDst']);
-const HARMLESS_NAMES: ReadonlySet<string> = new Set(['envoy.filters.listener.tls_inspector', 'envoy.filters.listener.http_inspector', 'envoy.filters.listener.original_dst']);
+const HARMLESS_FILTERS: ReadonlySet<string> = new Set([
+  'tls_inspector.v3.TlsInspector',
+  'http_inspector.v3.HttpInspector',
+  'original_dst.v3.OriginalDst',
+]);
+const HARMLESS_NAMES: ReadonlySet<string> = new Set([
+  'envoy.filters.listener.tls_inspector',
+  'envoy.filters.listener.http_inspector',
+  'envoy.filters.listener.original_dst',
+]);
 
 function isHarmless(filter: ListenerFilter): boolean {
   if (filter.configType.case !== 'typedConfig') return HARMLESS_NAMES.has(filter.name);
@@ -25,7 +33,8 @@ function isHarmless(filter: ListenerFilter): boolean {
 
 function listenerFilters(filters: readonly ListenerFilter[], scope: Scope, lenient: boolean): void {
   for (const [i, filter] of filters.entries()) {
-    if (!lenient && !isHarmless(filter)) throw new ConfigProblem(`listener_filters[${i}]`, `listener filter "${filter.name}" is not supported`);
+    if (!lenient && !isHarmless(filter))
+      throw new ConfigProblem(`listener_filters[${i}]`, `listener filter "${filter.name}" is not supported`);
     scope.unsupported(`listener_filters[${i}]=${filter.name}`);
   }
 }

@@ -102,8 +102,10 @@ export function headerMatchers(matchers: readonly HeaderMatcher[], path: string)
 export function queryParameterMatcher(matcher: QueryParameterMatcher, path: string): QueryParameterMatcherConfig {
   const name = nonEmpty(matcher.name, `${path}.name`);
   const specifier = matcher.queryParameterMatchSpecifier;
-  if (specifier.case === 'stringMatch') return { name, match: { kind: 'string', matcher: stringMatcher(specifier.value, `${path}.string_match`) } };
+  if (specifier.case === 'stringMatch')
+    return { name, match: { kind: 'string', matcher: stringMatcher(specifier.value, `${path}.string_match`) } };
   if (specifier.case === 'presentMatch') return { name, match: { kind: 'present', present: specifier.value } };
-  if (matcher.$unknown !== undefined && matcher.$unknown.length > 0) throw new ConfigProblem(path, 'unknown kind of query parameter matcher');
+  if (matcher.$unknown !== undefined && matcher.$unknown.length > 0)
+    throw new ConfigProblem(path, 'unknown kind of query parameter matcher');
   return { name, match: { kind: 'present', present: true } };
 }

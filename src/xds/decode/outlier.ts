@@ -25,7 +25,12 @@ function failurePercentage(message: OutlierDetection, path: string): OutlierConf
   const enforcing = percentage(message.enforcingFailurePercentage, 0, `${path}.enforcing_failure_percentage`);
   const threshold = percentage(message.failurePercentageThreshold, 85, `${path}.failure_percentage_threshold`);
   if (enforcing === 0) return undefined;
-  return { threshold, minimumHosts: message.failurePercentageMinimumHosts ?? 5, requestVolume: message.failurePercentageRequestVolume ?? 50, enforcing };
+  return {
+    threshold,
+    minimumHosts: message.failurePercentageMinimumHosts ?? 5,
+    requestVolume: message.failurePercentageRequestVolume ?? 50,
+    enforcing,
+  };
 }
 
 export function outlierDetection(message: OutlierDetection | undefined, path: string): OutlierConfig | undefined {
@@ -35,13 +40,22 @@ export function outlierDetection(message: OutlierDetection | undefined, path: st
     consecutive5xx: message.consecutive5xx ?? 5,
     enforcingConsecutive5xx: percentage(message.enforcingConsecutive5xx, 100, `${path}.enforcing_consecutive_5xx`),
     consecutiveGatewayFailure: message.consecutiveGatewayFailure ?? 5,
-    enforcingConsecutiveGatewayFailure: percentage(message.enforcingConsecutiveGatewayFailure, 0, `${path}.enforcing_consecutive_gateway_failure`),
+    enforcingConsecutiveGatewayFailure: percentage(
+      message.enforcingConsecutiveGatewayFailure,
+      0,
+      `${path}.enforcing_consecutive_gateway_failure`,
+    ),
     consecutiveLocalOriginFailure: message.consecutiveLocalOriginFailure ?? 5,
-    enforcingConsecutiveLocalOriginFailure: percentage(message.enforcingConsecutiveLocalOriginFailure, 100, `${path}.enforcing_consecutive_local_origin_failure`),
+    enforcingConsecutiveLocalOriginFailure: percentage(
+      message.enforcingConsecutiveLocalOriginFailure,
+      100,
+      `${path}.enforcing_consecutive_local_origin_failure`,
+    ),
     splitExternalLocalOriginErrors: message.splitExternalLocalOriginErrors,
     intervalMs: milliseconds(message.interval, `${path}.interval`) ?? 10_000,
     baseEjectionTimeMs,
-    maxEjectionTimeMs: milliseconds(message.maxEjectionTime, `${path}.max_ejection_time`) ?? Math.max(DEFAULT_MAX_EJECTION_MS, baseEjectionTimeMs),
+    maxEjectionTimeMs:
+      milliseconds(message.maxEjectionTime, `${path}.max_ejection_time`) ?? Math.max(DEFAULT_MAX_EJECTION_MS, baseEjectionTimeMs),
     maxEjectionTimeJitterMs: milliseconds(message.maxEjectionTimeJitter, `${path}.max_ejection_time_jitter`) ?? 0,
     maxEjectionPercent: percentage(message.maxEjectionPercent, 10, `${path}.max_ejection_percent`),
     alwaysEjectOneHost: message.alwaysEjectOneHost ?? false,
@@ -63,7 +77,10 @@ function limits(entry: CircuitBreakers_Thresholds | undefined): ThresholdsConfig
 }
 
 /** The first entry of each priority counts. */
-export function thresholds(message: CircuitBreakers | undefined, path: string): { readonly default: ThresholdsConfig; readonly high: ThresholdsConfig } {
+export function thresholds(
+  message: CircuitBreakers | undefined,
+  path: string,
+): { readonly default: ThresholdsConfig; readonly high: ThresholdsConfig } {
   for (const [i, entry] of (message?.perHostThresholds ?? []).entries()) {
     if (entry.maxConnections === 0) throw new ConfigProblem(`${path}.per_host_thresholds[${i}].max_connections`, 'must not be 0'); // gRFC A105
   }

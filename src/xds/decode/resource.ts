@@ -48,7 +48,9 @@ export function decodeListener(bytes: Uint8Array, context: DecodeContext): Decod
 }
 
 export function decodeRoutes(bytes: Uint8Array, context: DecodeContext): Decoded<RouteConfiguration> {
-  return bounded('routes', context, (scope) => freeze(routeConfiguration(surveyed<RouteConfigurationMessage>('routes', bytes, scope), '', scope), ROUTE_DEPTH));
+  return bounded('routes', context, (scope) =>
+    freeze(routeConfiguration(surveyed<RouteConfigurationMessage>('routes', bytes, scope), '', scope), ROUTE_DEPTH),
+  );
 }
 
 export function decodeCluster(bytes: Uint8Array, context: DecodeContext): Decoded<ClusterConfig> {

@@ -7,9 +7,21 @@ import type { Scope } from './scope.ts';
 import { enumName, milliseconds, positiveMilliseconds } from './values.ts';
 
 const CONDITIONS: ReadonlySet<string> = new Set<HttpRetryCondition | GrpcRetryCondition>([
-  '5xx', 'gateway-error', 'reset', 'reset-before-request', 'connect-failure', 'refused-stream', 'retriable-4xx',
-  'retriable-status-codes', 'retriable-headers', 'envoy-ratelimited',
-  'cancelled', 'deadline-exceeded', 'internal', 'resource-exhausted', 'unavailable',
+  '5xx',
+  'gateway-error',
+  'reset',
+  'reset-before-request',
+  'connect-failure',
+  'refused-stream',
+  'retriable-4xx',
+  'retriable-status-codes',
+  'retriable-headers',
+  'envoy-ratelimited',
+  'cancelled',
+  'deadline-exceeded',
+  'internal',
+  'resource-exhausted',
+  'unavailable',
 ]);
 const PREVIOUS_HOSTS = 'envoy.retry_host_predicates.previous_hosts';
 const PREVIOUS_HOSTS_TYPE = 'envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate';
@@ -43,7 +55,10 @@ function rateLimited(policy: RetryPolicy, path: string): RetryPolicyConfig['rate
   return {
     headers: config.resetHeaders.map((header, i) => {
       if (header.name === '') throw new ConfigProblem(`${at}.reset_headers[${i}].name`, 'must not be empty');
-      return { name: header.name.toLowerCase(), format: enumName(['seconds', 'unix-timestamp'], header.format, `${at}.reset_headers[${i}].format`) };
+      return {
+        name: header.name.toLowerCase(),
+        format: enumName(['seconds', 'unix-timestamp'], header.format, `${at}.reset_headers[${i}].format`),
+      };
     }),
     maxIntervalMs: positiveMilliseconds(config.maxInterval, `${at}.max_interval`) ?? DEFAULT_RATE_LIMITED_MAX_MS,
   };

@@ -1,9 +1,20 @@
 /** What a route does: forward, redirect, answer itself, or serve here (gRPC rules 22 to 24; Envoy §2.4 to §2.7, §2.10). */
 import type {
-  DirectResponseAction, RedirectAction, Route, RouteAction, RouteAction_HashPolicy, WeightedCluster,
+  DirectResponseAction,
+  RedirectAction,
+  Route,
+  RouteAction,
+  RouteAction_HashPolicy,
+  WeightedCluster,
 } from '../../proto/gen/envoy/config/route/v3/route_components_pb.js';
 import { ConfigProblem } from '../../config/resource.ts';
-import type { ForwardActionConfig, HashPolicyConfig, RedirectActionConfig, RouteActionConfig, WeightedClusterConfig } from '../../config/routes.ts';
+import type {
+  ForwardActionConfig,
+  HashPolicyConfig,
+  RedirectActionConfig,
+  RouteActionConfig,
+  WeightedClusterConfig,
+} from '../../config/routes.ts';
 import { filterOverrides } from './filters.ts';
 import { headerMutation } from './headers.ts';
 import { regexRewrite } from './matchers.ts';
@@ -62,7 +73,10 @@ function clusterOf(action: RouteAction, path: string, scope: Scope, around: Rout
       return weightedClusters(specifier.value, `${path}.weighted_clusters`, scope);
     case 'clusterSpecifierPlugin':
       if (!around.plugins.has(specifier.value)) {
-        throw new ConfigProblem(`${path}.cluster_specifier_plugin`, `plugin "${specifier.value}" is not declared in cluster_specifier_plugins`);
+        throw new ConfigProblem(
+          `${path}.cluster_specifier_plugin`,
+          `plugin "${specifier.value}" is not declared in cluster_specifier_plugins`,
+        );
       }
       scope.unsupported(`${path}.cluster_specifier_plugin`);
       return undefined;
@@ -192,7 +206,8 @@ function directResponse(action: DirectResponseAction, path: string, around: Rout
   const body = action.body === undefined || action.body.specifier.case === undefined ? '' : inlineText(action.body);
   if (body === undefined) throw new ConfigProblem(`${path}.body`, 'only inline_string and inline_bytes are supported');
   const bytes = Buffer.byteLength(body);
-  if (bytes > around.maxDirectResponseBytes) throw new ConfigProblem(`${path}.body`, `${bytes} bytes, more than ${around.maxDirectResponseBytes}`);
+  if (bytes > around.maxDirectResponseBytes)
+    throw new ConfigProblem(`${path}.body`, `${bytes} bytes, more than ${around.maxDirectResponseBytes}`);
   return { kind: 'direct-response', status, body };
 }
 
@@ -209,6 +224,9 @@ export function routeAction(route: Route, path: string, scope: Scope, around: Ro
     case 'nonForwardingAction':
       return { kind: 'serve' };
     default: // gRFC A28: accepted, and the call that meets it fails
-      return { kind: 'unsupported', reason: action.case === undefined ? 'the route has no action that is known' : `action ${action.case} is not supported` };
+      return {
+        kind: 'unsupported',
+        reason: action.case === undefined ? 'the route has no action that is known' : `action ${action.case} is not supported`,
+      };
   }
 }

@@ -16,7 +16,10 @@ function pathMatch(match: RouteMatch, path: string): RouteMatchConfig['path'] {
       return { kind: 'exact', value: specifier.value, caseSensitive };
     case 'pathSeparatedPrefix':
       if (!/^[^?#]+[^?#/]$/.test(specifier.value)) {
-        throw new ConfigProblem(`${path}.path_separated_prefix`, 'must have two characters or more, no "?" or "#", and must not end in "/"');
+        throw new ConfigProblem(
+          `${path}.path_separated_prefix`,
+          'must have two characters or more, no "?" or "#", and must not end in "/"',
+        );
       }
       return { kind: 'separated-prefix', value: specifier.value, caseSensitive };
     case 'safeRegex':
@@ -42,7 +45,10 @@ export function routeMatch(match: RouteMatch | undefined, path: string, scope: S
     path: pathMatch(match, path),
     headers: headerMatchers(match.headers, `${path}.headers`),
     query: match.queryParameters.map((matcher, i) => queryParameterMatcher(matcher, `${path}.query_parameters[${i}]`)),
-    fraction: match.runtimeFraction === undefined ? undefined : fraction(match.runtimeFraction.defaultValue, `${path}.runtime_fraction.default_value`),
+    fraction:
+      match.runtimeFraction === undefined
+        ? undefined
+        : fraction(match.runtimeFraction.defaultValue, `${path}.runtime_fraction.default_value`),
     grpc: match.grpc !== undefined,
   };
   return match.dynamicMetadata.every((matcher) => matcher.invert) ? config : undefined;

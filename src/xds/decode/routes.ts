@@ -28,7 +28,13 @@ function routeEntry(route: Route, path: string, scope: Scope, around: RouteSurro
   };
 }
 
-function virtualHost(host: VirtualHost, path: string, scope: Scope, around: RouteSurroundings, inherited: FilterOverrides): VirtualHostConfig {
+function virtualHost(
+  host: VirtualHost,
+  path: string,
+  scope: Scope,
+  around: RouteSurroundings,
+  inherited: FilterOverrides,
+): VirtualHostConfig {
   const own = filterOverrides(host.typedPerFilterConfig, path, scope);
   return {
     name: host.name,
@@ -50,7 +56,10 @@ function checkDomains(hosts: readonly VirtualHostConfig[], path: string): void {
     for (const [j, domain] of host.domains.entries()) {
       const other = seen.get(domain);
       if (other !== undefined) {
-        throw new ConfigProblem(`${join(path, `virtual_hosts[${i}]`)}.domains[${j}]`, `domain "${domain}" is already taken by virtual host "${other}"`);
+        throw new ConfigProblem(
+          `${join(path, `virtual_hosts[${i}]`)}.domains[${j}]`,
+          `domain "${domain}" is already taken by virtual host "${other}"`,
+        );
       }
       seen.set(domain, host.name);
     }
@@ -62,7 +71,8 @@ function plugins(message: RouteConfigurationMessage, path: string): ReadonlyMap<
   const found = new Map<string, boolean>();
   for (const [i, plugin] of message.clusterSpecifierPlugins.entries()) {
     const name = plugin.extension?.name ?? '';
-    if (!plugin.isOptional) throw new ConfigProblem(join(path, `cluster_specifier_plugins[${i}]`), `cluster specifier plugin "${name}" is not supported`);
+    if (!plugin.isOptional)
+      throw new ConfigProblem(join(path, `cluster_specifier_plugins[${i}]`), `cluster specifier plugin "${name}" is not supported`);
     found.set(name, true);
   }
   return found;
@@ -75,7 +85,9 @@ export function routeConfiguration(message: RouteConfigurationMessage, path: str
     maxDirectResponseBytes: message.maxDirectResponseBodySizeBytes ?? DEFAULT_MAX_DIRECT_RESPONSE_BYTES,
   };
   const inherited = filterOverrides(message.typedPerFilterConfig, path, scope);
-  const virtualHosts = message.virtualHosts.map((host, i) => virtualHost(host, join(path, `virtual_hosts[${i}]`), scope, around, inherited));
+  const virtualHosts = message.virtualHosts.map((host, i) =>
+    virtualHost(host, join(path, `virtual_hosts[${i}]`), scope, around, inherited),
+  );
   checkDomains(virtualHosts, path);
   return {
     name: message.name,

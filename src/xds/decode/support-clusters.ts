@@ -7,7 +7,15 @@ const DNS = 'There are no DNS clusters.';
 export const CLUSTER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
   'envoy.config.cluster.v3.Cluster': {
     fields: {
-      ...read('name', 'eds_cluster_config', 'outlier_detection', 'circuit_breakers', 'load_balancing_policy', 'common_lb_config', 'typed_extension_protocol_options'),
+      ...read(
+        'name',
+        'eds_cluster_config',
+        'outlier_detection',
+        'circuit_breakers',
+        'load_balancing_policy',
+        'common_lb_config',
+        'typed_extension_protocol_options',
+      ),
       ...read('ring_hash_lb_config', 'maglev_lb_config', 'least_request_lb_config', 'round_robin_lb_config', 'max_requests_per_connection'),
       ...notes({
         type: '`EDS` and `STATIC`; others reject.',
@@ -22,8 +30,26 @@ export const CLUSTER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
       }),
       ...reject({ transport_socket_matches: 'choosing a transport socket by endpoint is not supported' }),
       ...skip('Statistics only.', 'alt_stat_name', 'track_timeout_budgets', 'track_cluster_stats'),
-      ...skip(DNS, 'dns_refresh_rate', 'dns_failure_refresh_rate', 'respect_dns_ttl', 'dns_lookup_family', 'dns_resolvers', 'use_tcp_for_dns_lookups', 'dns_resolution_config', 'typed_dns_resolver_config'),
-      ...skip('Pools of the adapters.', 'per_connection_buffer_limit_bytes', 'upstream_connection_options', 'connection_pool_per_downstream_connection', 'http_protocol_options', 'wait_for_warm_on_init', 'cleanup_interval'),
+      ...skip(
+        DNS,
+        'dns_refresh_rate',
+        'dns_failure_refresh_rate',
+        'respect_dns_ttl',
+        'dns_lookup_family',
+        'dns_resolvers',
+        'use_tcp_for_dns_lookups',
+        'dns_resolution_config',
+        'typed_dns_resolver_config',
+      ),
+      ...skip(
+        'Pools of the adapters.',
+        'per_connection_buffer_limit_bytes',
+        'upstream_connection_options',
+        'connection_pool_per_downstream_connection',
+        'http_protocol_options',
+        'wait_for_warm_on_init',
+        'cleanup_interval',
+      ),
     },
   },
   'envoy.config.cluster.v3.Cluster.EdsClusterConfig': { fields: read('eds_config', 'service_name') },
@@ -35,21 +61,44 @@ export const CLUSTER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
   },
   'envoy.config.cluster.v3.CircuitBreakers': { fields: { ...notes({ thresholds: 'The first entry of each priority.' }) } },
   'envoy.config.cluster.v3.CircuitBreakers.Thresholds': {
-    fields: { ...read('priority', 'max_connections', 'max_pending_requests', 'max_requests', 'max_retries', 'retry_budget'), ...skip('Statistics only.', 'track_remaining') },
+    fields: {
+      ...read('priority', 'max_connections', 'max_pending_requests', 'max_requests', 'max_retries', 'retry_budget'),
+      ...skip('Statistics only.', 'track_remaining'),
+    },
   },
   'envoy.config.cluster.v3.OutlierDetection': {
     fields: {
       ...read(
-        'consecutive_5xx', 'interval', 'base_ejection_time', 'max_ejection_percent', 'enforcing_consecutive_5xx', 'enforcing_success_rate',
-        'success_rate_minimum_hosts', 'success_rate_request_volume', 'success_rate_stdev_factor', 'consecutive_gateway_failure',
-        'enforcing_consecutive_gateway_failure', 'split_external_local_origin_errors', 'consecutive_local_origin_failure',
-        'enforcing_consecutive_local_origin_failure', 'failure_percentage_threshold', 'enforcing_failure_percentage',
-        'failure_percentage_minimum_hosts', 'failure_percentage_request_volume', 'max_ejection_time', 'max_ejection_time_jitter', 'always_eject_one_host',
+        'consecutive_5xx',
+        'interval',
+        'base_ejection_time',
+        'max_ejection_percent',
+        'enforcing_consecutive_5xx',
+        'enforcing_success_rate',
+        'success_rate_minimum_hosts',
+        'success_rate_request_volume',
+        'success_rate_stdev_factor',
+        'consecutive_gateway_failure',
+        'enforcing_consecutive_gateway_failure',
+        'split_external_local_origin_errors',
+        'consecutive_local_origin_failure',
+        'enforcing_consecutive_local_origin_failure',
+        'failure_percentage_threshold',
+        'enforcing_failure_percentage',
+        'failure_percentage_minimum_hosts',
+        'failure_percentage_request_volume',
+        'max_ejection_time',
+        'max_ejection_time_jitter',
+        'always_eject_one_host',
       ),
       ...skip('There are no active health checks.', 'successful_active_health_check_uneject_host'),
     },
   },
-  'envoy.config.cluster.v3.LoadBalancingPolicy': { fields: notes({ policies: 'The first that is known; `wrr_locality` goes by its `endpoint_picking_policy`; none known rejects (gRFC A52).' }) },
+  'envoy.config.cluster.v3.LoadBalancingPolicy': {
+    fields: notes({
+      policies: 'The first that is known; `wrr_locality` goes by its `endpoint_picking_policy`; none known rejects (gRFC A52).',
+    }),
+  },
   'envoy.config.cluster.v3.LoadBalancingPolicy.Policy': { fields: read('typed_extension_config') },
   'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
     fields: {
@@ -62,14 +111,19 @@ export const CLUSTER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
       }),
     },
   },
-  'envoy.config.core.v3.UpstreamHttpProtocolOptions': { fields: reject({ auto_san_validation: 'validating the peer by the name of the request is not supported' }) },
+  'envoy.config.core.v3.UpstreamHttpProtocolOptions': {
+    fields: reject({ auto_san_validation: 'validating the peer by the name of the request is not supported' }),
+  },
   'envoy.config.endpoint.v3.ClusterLoadAssignment': {
     fields: { ...read('cluster_name', 'endpoints', 'policy') },
   },
   'envoy.config.endpoint.v3.ClusterLoadAssignment.Policy': { fields: read('drop_overloads', 'overprovisioning_factor') },
   'envoy.config.endpoint.v3.LocalityLbEndpoints': {
     fields: {
-      ...notes({ load_balancing_weight: '0 leaves the locality out (gRFC A27).', locality: 'May be absent; the same one twice in a priority rejects.' }),
+      ...notes({
+        load_balancing_weight: '0 leaves the locality out (gRFC A27).',
+        locality: 'May be absent; the same one twice in a priority rejects.',
+      }),
       ...read('lb_endpoints', 'load_balancer_endpoints', 'priority'),
       ...skip('Not traffic.', 'metadata'),
     },

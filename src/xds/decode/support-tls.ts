@@ -28,7 +28,14 @@ export const TLS_SUPPORT: Readonly<Record<string, MessageSupport>> = {
       ...notes({ require_client_certificate: 'Needs trust anchors (gRPC rule 16).' }),
       require_sni: unless(false, 'is not supported (gRPC rule 16)'),
       ocsp_staple_policy: unless(0, 'only LENIENT_STAPLING is supported (gRPC rule 16)'),
-      ...skip('Sessions are not resumed across processes.', 'session_ticket_keys', 'session_ticket_keys_sds_secret_config', 'disable_stateless_session_resumption', 'disable_stateful_session_resumption', 'session_timeout'),
+      ...skip(
+        'Sessions are not resumed across processes.',
+        'session_ticket_keys',
+        'session_ticket_keys_sds_secret_config',
+        'disable_stateless_session_resumption',
+        'disable_stateful_session_resumption',
+        'session_timeout',
+      ),
       ...skip('There is one certificate.', 'full_scan_certs_on_sni_mismatch'),
     },
   },
@@ -42,8 +49,10 @@ export const TLS_SUPPORT: Readonly<Record<string, MessageSupport>> = {
         validation_context_certificate_provider_instance: 'Deprecated; read as trust anchors.',
       }),
       ...reject({
-        tls_certificate_sds_secret_configs: SDS, validation_context_sds_secret_config: SDS,
-        tls_certificate_certificate_provider: PLUGIN, validation_context_certificate_provider: PLUGIN,
+        tls_certificate_sds_secret_configs: SDS,
+        validation_context_sds_secret_config: SDS,
+        tls_certificate_certificate_provider: PLUGIN,
+        validation_context_certificate_provider: PLUGIN,
         custom_handshaker: 'is not supported',
       }),
       ...skip('Keys are never logged.', 'key_log'),
@@ -60,7 +69,10 @@ export const TLS_SUPPORT: Readonly<Record<string, MessageSupport>> = {
   [`${TLS}.CertificateProviderPluginInstance`]: { strict: true, fields: read('instance_name', 'certificate_name') },
   [`${TLS}.TlsParameters`]: {
     strict: true,
-    fields: notes({ tls_minimum_protocol_version: 'TLS 1.2 is the least, whatever it says.', tls_maximum_protocol_version: 'TLS 1.2 or 1.3; older ones reject.' }),
+    fields: notes({
+      tls_minimum_protocol_version: 'TLS 1.2 is the least, whatever it says.',
+      tls_maximum_protocol_version: 'TLS 1.2 or 1.3; older ones reject.',
+    }),
   },
   [`${TLS}.TlsCertificate`]: {
     strict: true,
@@ -70,8 +82,16 @@ export const TLS_SUPPORT: Readonly<Record<string, MessageSupport>> = {
     strict: true,
     fields: {
       ...read('trusted_ca', 'ca_certificate_provider_instance', 'watched_directory', 'match_typed_subject_alt_names'),
-      ...notes({ system_root_certs: 'Of clusters (gRFC A82); on a listener it rejects.', match_subject_alt_names: 'Deprecated; both lists count.' }),
-      ...reject({ verify_certificate_spki: PINNING, verify_certificate_hash: PINNING, crl: 'revocation lists are not supported', custom_validator_config: 'is not supported' }),
+      ...notes({
+        system_root_certs: 'Of clusters (gRFC A82); on a listener it rejects.',
+        match_subject_alt_names: 'Deprecated; both lists count.',
+      }),
+      ...reject({
+        verify_certificate_spki: PINNING,
+        verify_certificate_hash: PINNING,
+        crl: 'revocation lists are not supported',
+        custom_validator_config: 'is not supported',
+      }),
       require_signed_certificate_timestamp: unless(false, 'is not supported'),
       ...skip('Certificates are always verified, and expired ones refused.', 'allow_expired_certificate', 'trust_chain_verification'),
       ...skip('There are no revocation lists.', 'only_verify_leaf_cert_crl'),

@@ -8,6 +8,11 @@ import { LISTENER_SUPPORT } from './support-listeners.ts';
 import { ROUTE_SUPPORT } from './support-routes.ts';
 import { TLS_SUPPORT } from './support-tls.ts';
 
-export const SUPPORT: Readonly<Record<string, MessageSupport>> = { ...LISTENER_SUPPORT, ...ROUTE_SUPPORT, ...CLUSTER_SUPPORT, ...TLS_SUPPORT };
+export const SUPPORT: Readonly<Record<string, MessageSupport>> = {
+  ...LISTENER_SUPPORT,
+  ...ROUTE_SUPPORT,
+  ...CLUSTER_SUPPORT,
+  ...TLS_SUPPORT,
+};
 
 export type { FieldSupport, MessageSupport } from './support-kinds.ts';

@@ -3,12 +3,27 @@
  * ever becomes plaintext: only an absent socket and raw_buffer mean that.
  */
 import { ConfigProblem } from '../../config/resource.ts';
-import type { CommonTlsConfig, DownstreamTlsConfig, IdentitySourceConfig, SanMatcherConfig, TlsSourceConfig, UpstreamTlsConfig } from '../../config/tls.ts';
+import type {
+  CommonTlsConfig,
+  DownstreamTlsConfig,
+  IdentitySourceConfig,
+  SanMatcherConfig,
+  TlsSourceConfig,
+  UpstreamTlsConfig,
+} from '../../config/tls.ts';
 import type { AnyMessage } from '../../core/extension.ts';
 import { typeNameOf } from '../../proto/any.ts';
 import type { DataSource, TransportSocket, WatchedDirectory } from '../../proto/gen/envoy/config/core/v3/base_pb.js';
-import type { CertificateValidationContext, TlsCertificate, TlsParameters } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js';
-import type { CommonTlsContext, DownstreamTlsContext, UpstreamTlsContext } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js';
+import type {
+  CertificateValidationContext,
+  TlsCertificate,
+  TlsParameters,
+} from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js';
+import type {
+  CommonTlsContext,
+  DownstreamTlsContext,
+  UpstreamTlsContext,
+} from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js';
 import { unwrap } from './any.ts';
 import { stringMatcher } from './matchers.ts';
 import type { Scope } from './scope.ts';
@@ -30,7 +45,10 @@ interface Instance {
 
 function provider(instance: Instance, path: string, scope: Scope): TlsSourceConfig & { readonly kind: 'provider' } {
   if (!scope.context.certificateProviders.has(instance.instanceName)) {
-    throw new ConfigProblem(`${path}.instance_name`, `certificate provider "${instance.instanceName}" is not in certificate_providers of the bootstrap`);
+    throw new ConfigProblem(
+      `${path}.instance_name`,
+      `certificate provider "${instance.instanceName}" is not in certificate_providers of the bootstrap`,
+    );
   }
   return { kind: 'provider', instance: instance.instanceName, certificateName: instance.certificateName };
 }
@@ -66,7 +84,8 @@ function identity(common: CommonTlsContext, path: string, scope: Scope): Identit
 }
 
 function roots(context: CertificateValidationContext, path: string, scope: Scope): TlsSourceConfig | undefined {
-  if (context.caCertificateProviderInstance !== undefined) return provider(context.caCertificateProviderInstance, `${path}.ca_certificate_provider_instance`, scope);
+  if (context.caCertificateProviderInstance !== undefined)
+    return provider(context.caCertificateProviderInstance, `${path}.ca_certificate_provider_instance`, scope);
   if (context.trustedCa !== undefined) return dataSource(context.trustedCa, context.watchedDirectory, `${path}.trusted_ca`);
   return context.systemRootCerts === undefined ? undefined : { kind: 'system' };
 }
@@ -79,9 +98,10 @@ function sanMatchers(context: CertificateValidationContext, path: string): SanMa
     if (type === undefined) throw new ConfigProblem(`${at}.san_type`, 'must be EMAIL, DNS, URI or IP_ADDRESS');
     return { type, matcher: stringMatcher(entry.matcher, `${at}.matcher`) };
   });
-  const old = context.matchSubjectAltNames.map(
-    (matcher, i): SanMatcherConfig => ({ type: 'any', matcher: stringMatcher(matcher, `${path}.match_subject_alt_names[${i}]`) }),
-  );
+  const old = context.matchSubjectAltNames.map((matcher, i): SanMatcherConfig => ({
+    type: 'any',
+    matcher: stringMatcher(matcher, `${path}.match_subject_alt_names[${i}]`),
+  }));
   return [...typed, ...old];
 }
 
@@ -160,7 +180,8 @@ export function upstreamTls(socket: TransportSocket | undefined, path: string, s
   survey(message, at, scope);
   if (Buffer.byteLength(message.sni) > MAX_SNI_BYTES) throw new ConfigProblem(`${at}.sni`, `is longer than ${MAX_SNI_BYTES} bytes`);
   const common = commonTls(message.commonTlsContext, `${at}.common_tls_context`, scope);
-  if (message.autoSniSanValidation && common.roots === undefined) throw new ConfigProblem(`${at}.auto_sni_san_validation`, 'needs trust anchors');
+  if (message.autoSniSanValidation && common.roots === undefined)
+    throw new ConfigProblem(`${at}.auto_sni_san_validation`, 'needs trust anchors');
   return { ...common, sni: message.sni, autoHostSni: message.autoHostSni, autoSniSanValidation: message.autoSniSanValidation };
 }
 
@@ -172,8 +193,10 @@ export function downstreamTls(socket: TransportSocket | undefined, path: string,
   survey(message, at, scope);
   const common = commonTls(message.commonTlsContext, `${at}.common_tls_context`, scope);
   if (common.identity === undefined) throw new ConfigProblem(`${at}.common_tls_context`, 'a server needs a certificate');
-  if (common.roots?.kind === 'system') throw new ConfigProblem(`${at}.common_tls_context.validation_context.system_root_certs`, 'is for clusters only');
+  if (common.roots?.kind === 'system')
+    throw new ConfigProblem(`${at}.common_tls_context.validation_context.system_root_certs`, 'is for clusters only');
   const required = message.requireClientCertificate ?? false;
-  if (required && common.roots === undefined) throw new ConfigProblem(`${at}.require_client_certificate`, 'needs trust anchors to verify client certificates');
+  if (required && common.roots === undefined)
+    throw new ConfigProblem(`${at}.require_client_certificate`, 'needs trust anchors to verify client certificates');
   return { ...common, requireClientCertificate: required };
 }

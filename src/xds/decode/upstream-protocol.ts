@@ -30,7 +30,8 @@ function perConnection(value: number | undefined): number | undefined {
 }
 
 export function upstreamProtocol(cluster: Cluster, scope: Scope): Protocol {
-  for (const key of Object.keys(cluster.typedExtensionProtocolOptions)) if (key !== KEY) scope.unsupported(`typed_extension_protocol_options=${key}`);
+  for (const key of Object.keys(cluster.typedExtensionProtocolOptions))
+    if (key !== KEY) scope.unsupported(`typed_extension_protocol_options=${key}`);
   const given = cluster.typedExtensionProtocolOptions[KEY];
   if (given === undefined) {
     return { http2: cluster.http2ProtocolOptions !== undefined, maxRequestsPerConnection: perConnection(cluster.maxRequestsPerConnection) };
@@ -42,6 +43,8 @@ export function upstreamProtocol(cluster: Cluster, scope: Scope): Protocol {
   survey(options, path, scope);
   return {
     http2: isHttp2(options, path, scope),
-    maxRequestsPerConnection: perConnection(options.commonHttpProtocolOptions?.maxRequestsPerConnection ?? cluster.maxRequestsPerConnection),
+    maxRequestsPerConnection: perConnection(
+      options.commonHttpProtocolOptions?.maxRequestsPerConnection ?? cluster.maxRequestsPerConnection,
+    ),
   };
 }

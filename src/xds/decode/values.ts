@@ -46,7 +46,8 @@ export function cidr(range: CidrRange, path: string): CidrConfig {
   if (family === 0) throw new ConfigProblem(`${path}.address_prefix`, `"${range.addressPrefix}" is not an IP address`);
   const prefixLength = range.prefixLen ?? 0;
   const limit = family === 4 ? 32 : 128;
-  if (prefixLength > limit) throw new ConfigProblem(`${path}.prefix_len`, `${prefixLength} is more than ${limit}, the length of such an address`);
+  if (prefixLength > limit)
+    throw new ConfigProblem(`${path}.prefix_len`, `${prefixLength} is more than ${limit}, the length of such an address`);
   return { address: range.addressPrefix, prefixLength };
 }
 

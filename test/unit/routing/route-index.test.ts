@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { HeaderMatcherConfig, RouteEntryConfig } from '../../../src/config/routes.ts';
 import { RouteTable } from '../../../src/routing/route-table.ts';
@@ -85,6 +85,28 @@ test('the index finds the same first match as a linear search', () => {
   // Controls: the property is about matches, many of them behind others.
   expect(matched).toBeGreaterThan(2500);
   expect(behind).toBeGreaterThan(400);
+});
+
+/** Few places with many routes each, so that headers tell them apart. */
+const crowded = fc
+  .array(fc.record({ prefix: fc.constantFrom('/', '/', '/a'), headers: fc.array(headerMatch, { minLength: 1, maxLength: 2 }) }), { minLength: 12, maxLength: 40 })
+  .map((list) => list.map(({ prefix, headers }, index) => route({ name: String(index), match: { path: { kind: 'prefix', value: prefix, caseSensitive: true }, headers } })));
+
+test('also where headers tell routes of one place apart: inverted, missing, counted as empty', () => {
+  let matched = 0;
+  fc.assert(
+    fc.property(crowded, fc.array(call, { minLength: 4, maxLength: 8 }), (list, calls) => {
+      const table = new RouteTable(routeConfig({ virtualHosts: [virtualHost({ routes: list })] }), ({ route: found }) => found.name);
+      for (const { protocol, path, method, headers } of calls) {
+        const head = requestHead({ protocol, path, method }, headers);
+        const expected = firstMatch(list, head, 0);
+        expect(table.match({ head, matchedLength: -1 }, new ScriptedRandom(0)) ?? '-1').toBe(String(expected));
+        if (expected >= 0) matched++;
+      }
+    }),
+    { numRuns: 1500 },
+  );
+  expect(matched).toBeGreaterThan(1500);
 });
 
 test('thousands of routes in one place, told apart by a header, keep their order', () => {

@@ -217,6 +217,8 @@ describe('what is verified', () => {
     ['the name instead of the matchers', { sni: 'b.example', autoSniSanValidation: true, sanMatchers: [uri('spiffe://td/a')] }, 'b.example', leaf.certificateChainPem, /not the name/],
     ['the SNI and not the address that was dialled', { sni: 'b.example', autoSniSanValidation: true }, 'a.example', leaf.certificateChainPem, /not the name "b.example"/],
     ['the host name with auto_host_sni', { sni: 'b.example', autoHostSni: true, autoSniSanValidation: true }, 'a.example', leaf.certificateChainPem, undefined],
+    ['the matchers with auto_host_sni but an endpoint without a name', { autoHostSni: true, autoSniSanValidation: true, sanMatchers: [uri('spiffe://td/a')] }, '10.0.0.1:443', leaf.certificateChainPem, undefined],
+    ['no name was sent, only an address dialled', { autoHostSni: true, autoSniSanValidation: true }, '[::1]:443', leaf.certificateChainPem, /none was sent/],
     ['no name was sent', { autoSniSanValidation: true }, '10.0.0.1', leaf.certificateChainPem, /none was sent/],
     ['no name was sent, but there are matchers', { autoSniSanValidation: true, sanMatchers: [uri('spiffe://td/a')] }, '10.0.0.1', leaf.certificateChainPem, undefined],
   ])('on the client side: %s', (_what, over, hostname, pem, problem) => {

@@ -3,7 +3,10 @@ import { expect, test } from 'vitest';
 import { AddressSet } from '../../../src/xds/decode/address-set.ts';
 
 const part = fc.oneof(fc.integer({ min: 0, max: 3 }).map(String), fc.constantFrom('255', '256', '01', '', 'a'));
-const host = fc.oneof(fc.tuple(part, part, part, part).map((parts) => parts.join('.')), fc.constantFrom('::1', 'localhost', '1.2.3', '1.2.3.4.5', '1.2.3.'));
+const host = fc.oneof(
+  fc.tuple(part, part, part, part).map((parts) => parts.join('.')),
+  fc.constantFrom('::1', 'localhost', '1.2.3', '1.2.3.4.5', '1.2.3.'),
+);
 
 test('finds what a set of texts finds', () => {
   fc.assert(

@@ -103,12 +103,22 @@ export function chain(more: Json = {}, hcm: Json = {}): Json {
 }
 
 export function socketListener(more: Json = {}): Json {
-  return { name: 'in', address: { socket_address: { address: '127.0.0.1', port_value: 8080 } }, traffic_direction: 'INBOUND', filter_chains: [chain()], ...more };
+  return {
+    name: 'in',
+    address: { socket_address: { address: '127.0.0.1', port_value: 8080 } },
+    traffic_direction: 'INBOUND',
+    filter_chains: [chain()],
+    ...more,
+  };
 }
 
 /** One virtual host with one route. */
 export function routes(route: Json, host: Json = {}, config: Json = {}): Json {
-  return { name: 'web', virtual_hosts: [{ name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'c' }, ...route }], ...host }], ...config };
+  return {
+    name: 'web',
+    virtual_hosts: [{ name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'c' }, ...route }], ...host }],
+    ...config,
+  };
 }
 
 export function edsCluster(more: Json = {}): Json {

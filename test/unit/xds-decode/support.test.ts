@@ -6,7 +6,10 @@ import { SUPPORT } from '../../../src/xds/decode/support.ts';
 test('the table names only fields that are there', () => {
   for (const [typeName, entry] of Object.entries(SUPPORT)) {
     const names = new Set(fieldsOf(typeName).map((field) => field.name));
-    expect(Object.keys(entry.fields).filter((name) => !names.has(name)), typeName).toEqual([]);
+    expect(
+      Object.keys(entry.fields).filter((name) => !names.has(name)),
+      typeName,
+    ).toEqual([]);
   }
 });
 

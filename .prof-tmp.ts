@@ -1,0 +1,13 @@
+import { spawn } from 'node:child_process';
+import { request, Agent } from 'undici';
+import { createDispatcher } from './src/adapters/undici/index.ts';
+import { FakeEngine } from './test/support/fake-engine.ts';
+const srv=spawn(process.execPath,['/tmp/ab/server.mjs'],{stdio:['pipe','pipe','inherit']});
+const port=Number(await new Promise(r=>srv.stdout.once('data',d=>r(String(d)))));
+const engine=new FakeEngine({'mesh':{ports:[port],tries:2,timeoutMs:15000}});
+const mesh=createDispatcher(engine,{onFailure:'response'});
+engine.ledger.onCallEnd=()=>{};engine.ledger.onAttemptEnd=()=>{};
+const one=async(url,dispatcher)=>{const r=await request(url,{dispatcher});await r.body.text();};
+const block=async(url,d,n,c)=>{let left=n;await Promise.all(Array.from({length:c},async()=>{while(left-->0)await one(url,d)}));};
+await block('http://mesh/x',mesh,80000,50);
+await engine.close();srv.stdin.end();
