@@ -98,6 +98,5 @@ services:
     expect(seen.filter((entry) => entry.at > at && entry.at < until && entry.body === `v${version}`).length).toBeGreaterThan(0);
     return Math.max(0, ...late);
   });
-  console.log(swaps);
   expect(Math.max(...swaps)).toBeLessThan(100);
 });

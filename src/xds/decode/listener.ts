@@ -44,7 +44,8 @@ function address(message: Listener): { readonly host: string; readonly port: num
   const at = 'address.socket_address';
   if (chosen?.case !== 'socketAddress') throw new ConfigProblem('address', 'a listener needs an api_listener or a socket_address'); // rules 9, 11
   const { value } = chosen;
-  if (value.protocol !== 0) throw new ConfigProblem(`${at}.protocol`, 'only TCP listeners are supported');
+  const protocol: number = value.protocol;
+  if (protocol !== 0) throw new ConfigProblem(`${at}.protocol`, 'only TCP listeners are supported');
   if (value.address === '') throw new ConfigProblem(`${at}.address`, 'must not be empty');
   if (value.portSpecifier.case !== 'portValue') throw new ConfigProblem(at, 'needs port_value');
   if (value.portSpecifier.value > 65_535) throw new ConfigProblem(`${at}.port_value`, `${value.portSpecifier.value} is not a port`);

@@ -85,5 +85,6 @@ export function thresholds(
     if (entry.maxConnections === 0) throw new ConfigProblem(`${path}.per_host_thresholds[${i}].max_connections`, 'must not be 0'); // gRFC A105
   }
   const list = message?.thresholds ?? [];
-  return { default: limits(list.find((entry) => entry.priority === 0)), high: limits(list.find((entry) => entry.priority === 1)) };
+  const first = (priority: number): CircuitBreakers_Thresholds | undefined => list.find((entry) => Number(entry.priority) === priority);
+  return { default: limits(first(0)), high: limits(first(1)) };
 }

@@ -138,8 +138,8 @@ function validation(common: CommonTlsContext, path: string, scope: Scope): Valid
 }
 
 function versions(parameters: TlsParameters | undefined, path: string): Pick<CommonTlsConfig, 'minVersion' | 'maxVersion'> {
-  const minimum = parameters?.tlsMinimumProtocolVersion ?? 0;
-  const maximum = parameters?.tlsMaximumProtocolVersion ?? 0;
+  const minimum: number = parameters?.tlsMinimumProtocolVersion ?? 0;
+  const maximum: number = parameters?.tlsMaximumProtocolVersion ?? 0;
   if (minimum >= VERSIONS.length) throw new ConfigProblem(`${path}.tls_minimum_protocol_version`, `unknown value ${minimum}`);
   if (maximum >= VERSIONS.length) throw new ConfigProblem(`${path}.tls_maximum_protocol_version`, `unknown value ${maximum}`);
   const min = VERSIONS[minimum];

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { AddressSet } from '../../../src/xds/decode/address-set.ts';
 

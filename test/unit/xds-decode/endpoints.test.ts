@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { EndpointsConfig } from '../../../src/config/endpoints.ts';
 import { fieldsOf, pack, unpack } from '../../../src/proto/any.ts';
