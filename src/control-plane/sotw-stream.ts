@@ -102,8 +102,8 @@ export class SotwStream {
 
   #removed(kind: ResourceKind, state: TypeState): ReadonlyMap<string, AnyMessage> {
     const removed = new Map<string, AnyMessage>();
-    for (const [name, any] of state.sent) {
-      if (wants(state, name) && this.#store.get(kind, name, this.#inline()) === undefined) removed.set(name, any);
+    for (const [name, packed] of state.sent) {
+      if (wants(state, name) && this.#store.get(kind, name, this.#inline()) === undefined) removed.set(name, packed);
     }
     return removed;
   }
@@ -114,20 +114,20 @@ export class SotwStream {
     const current = new Map<string, AnyMessage>(kept);
     let changed = false;
     for (const name of state.wildcard ? [...this.#store.names(kind), ...state.names] : state.names) {
-      const any = this.#store.get(kind, name, this.#inline());
-      if (any === undefined) continue;
-      current.set(name, any);
-      if (state.sent.get(name) !== any) changed = true;
+      const packed = this.#store.get(kind, name, this.#inline());
+      if (packed === undefined) continue;
+      current.set(name, packed);
+      if (state.sent.get(name) !== packed) changed = true;
     }
     if (full) for (const name of state.sent.keys()) if (wants(state, name) && !current.has(name)) changed = true;
     // A complete response also answers "it does not exist"; other types stay silent then, and the client's timer decides.
     if (!changed && !(asked && full)) return;
-    const resources = [...current].filter(([name, any]) => full || state.sent.get(name) !== any);
+    const resources = [...current].filter(([name, packed]) => full || state.sent.get(name) !== packed);
     if (full) state.sent.clear();
-    for (const [name, any] of current) state.sent.set(name, any);
+    for (const [name, packed] of current) state.sent.set(name, packed);
     state.nonce = String(++this.#nonce);
     state.version = this.#store.version(kind);
-    this.#events.send({ typeUrl: TYPE_URLS[kind], versionInfo: state.version, nonce: state.nonce, resources: resources.map(([, any]) => any) });
+    this.#events.send({ typeUrl: TYPE_URLS[kind], versionInfo: state.version, nonce: state.nonce, resources: resources.map(([, packed]) => packed) });
   }
 
   #inline(): InlineCertificates | undefined {

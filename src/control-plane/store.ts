@@ -27,9 +27,9 @@ export class ResourceStore {
     const before = this.#loaded?.resources;
     const rawBefore = this.#raw;
     this.#raw = new Map();
-    for (const { kind, name, any } of loaded.raw) {
+    for (const { kind, name, packed } of loaded.raw) {
       const names = this.#raw.get(kind) ?? new Map<string, AnyMessage>();
-      this.#raw.set(kind, names.set(name, any));
+      this.#raw.set(kind, names.set(name, packed));
     }
     let changed = false;
     for (const kind of KIND_BY_URL.values()) {
@@ -77,9 +77,9 @@ export class ResourceStore {
 
 function sameRaw(before: ReadonlyMap<string, AnyMessage> | undefined, after: ReadonlyMap<string, AnyMessage> | undefined): boolean {
   if ((before?.size ?? 0) !== (after?.size ?? 0)) return false;
-  for (const [name, any] of after ?? []) {
+  for (const [name, packed] of after ?? []) {
     const old = before?.get(name);
-    if (old === undefined || Buffer.compare(old.value, any.value) !== 0) return false;
+    if (old === undefined || Buffer.compare(old.value, packed.value) !== 0) return false;
   }
   return true;
 }

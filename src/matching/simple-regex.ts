@@ -28,6 +28,8 @@ const MAX_DEPTH = 16;
 
 /** Thrown and caught in this file: the pattern is not of the simple kind, which says nothing about its validity. */
 class NotSimple extends Error {}
+/** One for all: making an error costs more than parsing. */
+const NOT_SIMPLE = new NotSimple();
 
 const one = (code: number): RegexNode => ({ kind: 'set', set: charSet([code, code]), literal: String.fromCodePoint(code) });
 const setOf = (set: CharSet): RegexNode => ({ kind: 'set', set, literal: undefined });
@@ -46,7 +48,7 @@ class Parser {
 
   parse(): RegexNode {
     const node = this.#alternation();
-    if (this.#at < this.#end) throw new NotSimple();
+    if (this.#at < this.#end) throw NOT_SIMPLE;
     return node;
   }
 
@@ -56,7 +58,7 @@ class Parser {
 
   #take(): number {
     const code = this.#at < this.#end ? this.#text.codePointAt(this.#at) : undefined;
-    if (code === undefined) throw new NotSimple();
+    if (code === undefined) throw NOT_SIMPLE;
     this.#at += code > 0xffff ? 2 : 1;
     return code;
   }
@@ -73,7 +75,7 @@ class Parser {
   #sequence(): RegexNode {
     const items: RegexNode[] = [];
     while (this.#at < this.#end && this.#peek() !== '|' && this.#peek() !== ')') items.push(this.#quantified(this.#atom()));
-    if (items.length === 0) throw new NotSimple();
+    if (items.length === 0) throw NOT_SIMPLE;
     return items.length === 1 && items[0] !== undefined ? items[0] : { kind: 'seq', items };
   }
 
@@ -85,20 +87,20 @@ class Parser {
     const code = this.#take();
     if (char === '.') return setOf(ANY);
     // `]` and `}` alone are literals for RE2; too rare to prove here. Surrogates cannot be part of a sound text.
-    if ('^$*+?{}])'.includes(char) || code > 0xffff || (code >= 0xd800 && code <= 0xdfff)) throw new NotSimple();
+    if ('^$*+?{}])'.includes(char) || code > 0xffff || (code >= 0xd800 && code <= 0xdfff)) throw NOT_SIMPLE;
     return one(code);
   }
 
   #group(): RegexNode {
     this.#at++;
     if (this.#peek() === '?') {
-      if (!this.#text.startsWith('?:', this.#at)) throw new NotSimple();
+      if (!this.#text.startsWith('?:', this.#at)) throw NOT_SIMPLE;
       this.#at += 2;
     }
-    if (++this.#depth > MAX_DEPTH) throw new NotSimple();
+    if (++this.#depth > MAX_DEPTH) throw NOT_SIMPLE;
     const node = this.#alternation();
     this.#depth--;
-    if (this.#peek() !== ')') throw new NotSimple();
+    if (this.#peek() !== ')') throw NOT_SIMPLE;
     this.#at++;
     return node;
   }
@@ -111,7 +113,7 @@ class Parser {
     if (named !== undefined) return setOf(named);
     const control = CONTROLS[char];
     if (control !== undefined) return one(control);
-    if (code >= 0x80 || code < 0x21 || /\w/.test(char)) throw new NotSimple();
+    if (code >= 0x80 || code < 0x21 || /\w/.test(char)) throw NOT_SIMPLE;
     return one(code);
   }
 
@@ -122,19 +124,19 @@ class Parser {
     const ranges: [number, number][] = [];
     for (let first = true; this.#peek() !== ']' || first; first = false) {
       const char = this.#peek();
-      if (char === ']' || char === '[' || char === '') throw new NotSimple();
+      if (char === ']' || char === '[' || char === '') throw NOT_SIMPLE;
       if (char === '-') {
         // A dash is a character of its own only at the edges, for every engine.
-        if (!first && this.#text[this.#at + 1] !== ']') throw new NotSimple();
+        if (!first && this.#text[this.#at + 1] !== ']') throw NOT_SIMPLE;
         this.#at++;
-        if (first && this.#peek() === '-') throw new NotSimple();
+        if (first && this.#peek() === '-') throw NOT_SIMPLE;
         ranges.push([45, 45]);
         continue;
       }
       const low = this.#classMember();
       if (typeof low !== 'number') {
         ranges.push(...rangesOf(low));
-        if (this.#peek() === '-' && this.#text[this.#at + 1] !== ']') throw new NotSimple();
+        if (this.#peek() === '-' && this.#text[this.#at + 1] !== ']') throw NOT_SIMPLE;
         continue;
       }
       if (this.#peek() !== '-' || this.#text[this.#at + 1] === ']') {
@@ -142,16 +144,16 @@ class Parser {
         continue;
       }
       this.#at++;
-      if (this.#peek() === '[') throw new NotSimple();
+      if (this.#peek() === '[') throw NOT_SIMPLE;
       const high = this.#classMember();
-      if (typeof high !== 'number' || high < low || this.#peek() === '-') throw new NotSimple();
+      if (typeof high !== 'number' || high < low || this.#peek() === '-') throw NOT_SIMPLE;
       ranges.push([low, high]);
     }
     this.#at++;
     const set = charSet(...ranges);
     if (rangesOf(set).some(([lo, hi]) => hi >= 0xd800 && lo <= MAX_CODE_POINT)) {
       // Only complements reach beyond the BMP; see `nativeSource`.
-      if (!(negated === false && ranges.every(([lo, hi]) => hi < 0xd800 || (lo < 0xd800 && hi === MAX_CODE_POINT)))) throw new NotSimple();
+      if (!(negated === false && ranges.every(([lo, hi]) => hi < 0xd800 || (lo < 0xd800 && hi === MAX_CODE_POINT)))) throw NOT_SIMPLE;
     }
     const [range] = rangesOf(set);
     if (!negated && range !== undefined && set.length === 2 && range[0] === range[1]) return one(range[0]);
@@ -161,7 +163,7 @@ class Parser {
   #classMember(): number | CharSet {
     if (this.#peek() !== '\\') return this.#take();
     const node = this.#escape();
-    if (node.kind !== 'set') throw new NotSimple();
+    if (node.kind !== 'set') throw NOT_SIMPLE;
     return node.literal === undefined ? node.set : (node.literal.codePointAt(0) ?? 0);
   }
 
@@ -173,15 +175,15 @@ class Parser {
     if (char === '{') {
       const counts = /^\{(\d{1,3})(,(\d{0,3}))?\}/.exec(this.#text.slice(this.#at, this.#end));
       // Counted groups are left to RE2, which limits the product of nested counts.
-      if (counts === null || body.kind !== 'set') throw new NotSimple();
+      if (counts === null || body.kind !== 'set') throw NOT_SIMPLE;
       min = Number(counts[1]);
       max = counts[2] === undefined ? min : counts[3] === '' ? Number.POSITIVE_INFINITY : Number(counts[3]);
-      if (min > MAX_COUNT || (max !== Number.POSITIVE_INFINITY && max > MAX_COUNT) || max < min) throw new NotSimple();
+      if (min > MAX_COUNT || (max !== Number.POSITIVE_INFINITY && max > MAX_COUNT) || max < min) throw NOT_SIMPLE;
       this.#at += counts[0].length;
     } else this.#at++;
     // Lazy or greedy makes no difference to a full match.
     if (this.#peek() === '?') this.#at++;
-    if (this.#peek() !== '' && '*+?{'.includes(this.#peek())) throw new NotSimple();
+    if (this.#peek() !== '' && '*+?{'.includes(this.#peek())) throw NOT_SIMPLE;
     return { kind: 'repeat', body, min, max };
   }
 }

@@ -69,10 +69,10 @@ function reasonOf(error: unknown): string {
 }
 
 /** Throws `ProtoProblem` for a type that inmesh does not know, and for bytes that are not such a message. */
-export function unpack<T>(any: AnyMessage): T {
-  const schema = needSchema(typeNameOf(any.typeUrl));
+export function unpack<T>(packed: AnyMessage): T {
+  const schema = needSchema(typeNameOf(packed.typeUrl));
   try {
-    return fromBinary(schema, any.value) as T;
+    return fromBinary(schema, packed.value) as T;
   } catch (error) {
     throw new ProtoProblem(`the bytes are not a ${schema.typeName}: ${reasonOf(error)}`);
   }
@@ -114,11 +114,11 @@ export function jsonToMessage(typeName: string, json: JsonObject): AnyMessage {
 }
 
 /** Canonical JSON with `@type` and proto field names. Throws `ProtoProblem`. */
-export function anyToJson(any: AnyMessage): JsonObject {
-  const schema = needSchema(typeNameOf(any.typeUrl));
+export function anyToJson(packed: AnyMessage): JsonObject {
+  const schema = needSchema(typeNameOf(packed.typeUrl));
   try {
-    const json = toJson(schema, fromBinary(schema, any.value), { registry, useProtoFieldName: true });
-    return { '@type': any.typeUrl, ...(json as JsonObject) };
+    const json = toJson(schema, fromBinary(schema, packed.value), { registry, useProtoFieldName: true });
+    return { '@type': packed.typeUrl, ...(json as JsonObject) };
   } catch (error) {
     throw new ProtoProblem(reasonOf(error));
   }

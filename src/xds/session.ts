@@ -65,6 +65,11 @@ export interface Session {
    * asked for: then nothing is answered.
    */
   receive(response: DiscoveryResponse): Generator<undefined, Receipt | undefined>;
+  /**
+   * What of the response being received can be applied already: assignments stand alone, so a large EDS response need not wait for its
+   * last resource (and no single task has to apply it all). Each outcome is given once, here or in the receipt.
+   */
+  partial(): Update | undefined;
   /** The ACK or NACK that is owed for the type, with the names of now; undefined when none is. */
   reply(typeUrl: string): DiscoveryRequest | undefined;
 }

@@ -9,7 +9,7 @@ import type { DiscoveryRequest, DiscoveryResponse } from '../proto/discovery.ts'
 import { canonicalName } from './names.ts';
 import { peekName, sameBytes } from './peek-name.ts';
 import type { DecodeContext, Decoded, ResourceType } from './resource-type.ts';
-import type { Outcome, Receipt, Session, SessionOptions } from './session.ts';
+import type { Outcome, Receipt, Session, SessionOptions, Update } from './session.ts';
 
 const INVALID_ARGUMENT = 3;
 const NO_NAMES: ReadonlySet<string> = new Set();
@@ -65,6 +65,8 @@ export class SotwSession implements Session {
   readonly #byKind = new Map<ResourceKind, TypeState>();
   readonly #byUrl = new Map<string, TypeState>();
   #nodeSent = false;
+  /** The response that is being taken in. */
+  #current: { readonly state: TypeState; readonly version: string; readonly intake: Intake } | undefined = undefined;
 
   constructor(options: SessionOptions) {
     this.#options = options;
@@ -102,13 +104,22 @@ export class SotwSession implements Session {
     state.nonce = response.nonce;
     state.receiving = true;
     const intake = new Intake();
+    this.#current = { state, version: response.versionInfo, intake };
     for (const [index, entry] of response.resources.entries()) {
       yield* this.#take(state, entry, index, intake);
       yield undefined;
     }
     state.receiving = false;
+    this.#current = undefined;
     state.nameless = intake.nameless;
     return this.#conclude(state, response, intake);
+  }
+
+  partial(): Update | undefined {
+    const current = this.#current;
+    if (current === undefined || current.state.type.kind !== 'endpoints' || current.intake.outcomes.length === 0) return undefined;
+    const outcomes = current.intake.outcomes.splice(0);
+    return { kind: 'endpoints', version: current.version, outcomes, present: NO_NAMES, complete: false, wildcard: current.state.wildcard };
   }
 
   #conclude(state: TypeState, response: DiscoveryResponse, intake: Intake): Receipt {

@@ -153,6 +153,7 @@ export class StreamRun implements AdsStreamEvents, Alarm {
       }
       if (clock.now() >= until) {
         this.#slice = clock.set(this, 0, true);
+        this.#applyPartly();
         return;
       }
     }
@@ -167,6 +168,12 @@ export class StreamRun implements AdsStreamEvents, Alarm {
     }
     const reply = this.#session.reply(typeUrl);
     if (reply !== undefined) this.#send(reply);
+  }
+
+  #applyPartly(): void {
+    const { cache, server, changed } = this.#options;
+    const update = this.#session.partial();
+    if (update !== undefined && cache.apply(update, server)) changed();
   }
 
   #apply(receipt: Receipt | undefined): void {

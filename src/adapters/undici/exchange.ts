@@ -9,11 +9,11 @@ import { MeshError } from '../../core/errors.ts';
 import type { Failure } from '../../core/failure.ts';
 import { describeFailure, failure, FAILURES } from '../../core/failure.ts';
 import type { HeaderMap } from '../../core/headers.ts';
-import type { Reply, ReplyHead } from '../../core/reply.ts';
+import type { Reply } from '../../core/reply.ts';
 import { failureReply, LocalBody } from '../../core/reply.ts';
 import type { RequestBody, Transport } from '../../core/transport.ts';
 import { UndiciConnection } from './connection.ts';
-import { hostOf, RequestHeaders, ResponseHeaders, toRaw } from './headers.ts';
+import { hostOf, RequestHeaders, ResponseHead, toRaw } from './headers.ts';
 import { LocalDelivery } from './local-delivery.ts';
 import { RecordedBody, sendable } from './request-body.ts';
 import type { ReplySink, WireReply as WireReplyType } from './wire-reply.ts';
@@ -31,33 +31,6 @@ export interface ExchangeOwner {
 
 /** Waiting: no head yet. Accepted: the first attempt's head went to the application. Refused: the promise path goes on. */
 type State = 'waiting' | 'accepted' | 'refused' | 'done';
-
-/** A response head for `DirectPath.accepts`. */
-class WireHead implements ReplyHead {
-  readonly status: number;
-  readonly raw: RawHeaders;
-  #headers: ResponseHeaders | undefined;
-
-  constructor(status: number, raw: RawHeaders) {
-    this.status = status;
-    this.raw = raw;
-    this.#headers = undefined;
-  }
-
-  get grpcStatus(): undefined {
-    return undefined;
-  }
-  get failure(): undefined {
-    return undefined;
-  }
-  get headers(): ResponseHeaders {
-    return (this.#headers ??= new ResponseHeaders(this.raw));
-  }
-  /** The headers for the application, after layers had their say. */
-  get final(): RawHeaders {
-    return this.#headers === undefined ? this.raw : this.#headers.raw;
-  }
-}
 
 export class Exchange implements RequestHead, RequestBody, ReplySink, Cancellable {
   readonly options: WireOptions;
@@ -217,14 +190,14 @@ export class Exchange implements RequestHead, RequestBody, ReplySink, Cancellabl
     if (status < 200) return this.#app.onHeaders(status, raw, resume, statusText);
     const attempt = this.#attempt as Attempt;
     const direct = this.#call?.target?.direct;
-    const head = new WireHead(status, raw);
+    const head = new ResponseHead(status, raw);
     if (direct === undefined || direct.accepts(attempt, head)) {
       this.#state = 'accepted';
       this.#status = status;
-      return this.#app.onHeaders(status, head.final, resume, statusText);
+      return this.#app.onHeaders(status, head.raw, resume, statusText);
     }
     const reply = (this.#refused = new WireReply(attempt, undefined));
-    reply.adopt(status, head.headers, resume, statusText, this.#wireAbort);
+    reply.adopt(head, resume, statusText, this.#wireAbort);
     this.#slowly(direct.retry(attempt, reply));
     return !reply.paused;
   }

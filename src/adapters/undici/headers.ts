@@ -3,6 +3,7 @@
  * (buffers). Nothing is copied or decoded unless a layer reads, nothing is rebuilt unless a layer writes.
  */
 import type { HeaderMap } from '../../core/headers.ts';
+import type { ReplyHead } from '../../core/reply.ts';
 import type { HeadersInput, RawHeaders } from './wire.ts';
 
 type Pair = [name: string, value: string];
@@ -33,14 +34,29 @@ function pairsOf(headers: HeadersInput): Pair[] {
   return pairs;
 }
 
-function find(pairs: readonly Pair[], name: string): string | undefined {
-  let joined: string | undefined;
-  for (const [key, value] of pairs) if (same(key, name)) joined = joined === undefined ? value : `${joined},${value}`;
-  return joined;
-}
-
 function same(key: string, lowerCase: string): boolean {
   return key.length === lowerCase.length && (key === lowerCase || key.toLowerCase() === lowerCase);
+}
+
+function join(before: string | undefined, value: unknown): string | undefined {
+  if (value === undefined) return before;
+  const text = Array.isArray(value) ? value.join(',') : value === null ? '' : String(value);
+  return before === undefined ? text : `${before},${text}`;
+}
+
+/** A value straight from the application's own object; most reads ask for a header that is not there, so nothing may be built for it. */
+function lookUp(source: HeadersInput, name: string): string | undefined {
+  let found: string | undefined;
+  if (source === undefined || source === null) return undefined;
+  if (Array.isArray(source)) {
+    for (let i = 0; i + 1 < source.length; i += 2) if (same(source[i] as string, name)) found = join(found, source[i + 1]);
+  } else if (isPairs(source)) {
+    for (const [key, value] of source) if (same(key, name)) found = join(found, value);
+  } else {
+    const object = source as Readonly<Record<string, unknown>>;
+    for (const key in object) if (same(key, name) && Object.hasOwn(object, key)) found = join(found, object[key]);
+  }
+  return found;
 }
 
 function without(pairs: readonly Pair[], name: string): Pair[] {
@@ -79,13 +95,11 @@ export class RequestHeaders implements HeaderMap {
   }
 
   get(name: string): string | undefined {
-    const source = this.#source;
-    if (this.#pairs === undefined && source && typeof source === 'object' && !Array.isArray(source) && !isPairs(source)) {
-      // The usual case: an object with lower-case names.
-      const value = (source as Readonly<Record<string, unknown>>)[name];
-      if (typeof value === 'string' && Object.hasOwn(source, name)) return value;
-    }
-    return find(this.#read(), name);
+    const pairs = this.#pairs;
+    if (pairs === undefined) return lookUp(this.#source, name);
+    let found: string | undefined;
+    for (const [key, value] of pairs) if (same(key, name)) found = join(found, value);
+    return found;
   }
 
   has(name: string): boolean {
@@ -149,12 +163,26 @@ export function rawHeader(raw: RawHeaders, name: string): string | undefined {
   return joined;
 }
 
-/** Response headers. `raw` is what goes on to the application. */
-export class ResponseHeaders implements HeaderMap {
+/** A response head and its headers in one object; `raw` is what goes on to the application. */
+export class ResponseHead implements ReplyHead, HeaderMap {
+  readonly status: number;
   raw: RawHeaders;
 
-  constructor(raw: RawHeaders) {
+  constructor(status: number, raw: RawHeaders) {
+    this.status = status;
     this.raw = raw;
+  }
+
+  get grpcStatus(): undefined {
+    return undefined;
+  }
+
+  get failure(): undefined {
+    return undefined;
+  }
+
+  get headers(): this {
+    return this;
   }
 
   get(name: string): string | undefined {
@@ -196,7 +224,7 @@ export class ResponseHeaders implements HeaderMap {
 
 /** Raw headers of any view, for replies that did not come from undici. */
 export function toRaw(headers: HeaderMap): RawHeaders {
-  if (headers instanceof ResponseHeaders) return headers.raw;
+  if (headers instanceof ResponseHead) return headers.raw;
   const raw: Buffer[] = [];
   for (const [name, value] of headers.entries()) raw.push(Buffer.from(name, 'latin1'), Buffer.from(value, 'latin1'));
   return raw;

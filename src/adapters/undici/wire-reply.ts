@@ -7,7 +7,7 @@ import type { Failure } from '../../core/failure.ts';
 import { failure, FAILURES } from '../../core/failure.ts';
 import type { Reply, ReplyBody } from '../../core/reply.ts';
 import { failureReply } from '../../core/reply.ts';
-import { rawHeader, ResponseHeaders } from './headers.ts';
+import { rawHeader, ResponseHead } from './headers.ts';
 import { failureOf, isMisuse, WireCancelled } from './wire-errors.ts';
 import type { RawHeaders, WireHandler } from './wire.ts';
 
@@ -22,7 +22,7 @@ export interface ReplySink extends WireHandler {
 /** A dropped body up to this size is read to its end, so that the connection can be used again. */
 const DRAIN_LIMIT = 64 * 1024;
 
-const NO_HEADERS: RawHeaders = [];
+const NO_HEAD = new ResponseHead(0, []);
 
 export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
   readonly attempt: Attempt;
@@ -30,7 +30,7 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
   status = 0;
   readonly grpcStatus = undefined;
   readonly failure = undefined;
-  headers: ResponseHeaders = new ResponseHeaders(NO_HEADERS);
+  headers: ResponseHead = NO_HEAD;
   statusText = '';
   readonly body: ReplyBody = this;
   #state: 'open' | 'held' | 'delivering' | 'discarding' | 'done' = 'open';
@@ -50,18 +50,18 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
   }
 
   /** Takes over an exchange whose head the call refused. False: keep the wire paused. */
-  adopt(status: number, raw: ResponseHeaders, resume: () => void, statusText: string, abort: ((reason?: unknown) => void) | undefined): void {
+  adopt(head: ResponseHead, resume: () => void, statusText: string, abort: ((reason?: unknown) => void) | undefined): void {
     this.#abort = abort;
-    this.#head(status, raw, resume, statusText);
+    this.#head(head, resume, statusText);
   }
 
   get paused(): boolean {
     return this.#state === 'held';
   }
 
-  #head(status: number, headers: ResponseHeaders, resume: () => void, statusText: string): void {
-    this.status = status;
-    this.headers = headers;
+  #head(head: ResponseHead, resume: () => void, statusText: string): void {
+    this.status = head.status;
+    this.headers = head;
     this.statusText = statusText;
     this.#resume = resume;
     this.#state = 'held';
@@ -80,7 +80,7 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
   onHeaders(status: number, raw: RawHeaders, resume: () => void, statusText: string): boolean {
     if (status < 200) return true;
     if (this.#state !== 'open') return true;
-    this.#head(status, new ResponseHeaders(raw), resume, statusText);
+    this.#head(new ResponseHead(status, raw), resume, statusText);
     this.#settle?.(this);
     return false;
   }

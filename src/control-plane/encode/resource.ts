@@ -45,11 +45,11 @@ export class Encoder {
       variants = new WeakMap();
       this.#known.set(value, variants);
     }
-    let any = variants.get(inline ?? NO_INLINE);
-    if (any === undefined) {
-      any = jsonToAny(encodeToJson(kind, value, inline));
-      variants.set(inline ?? NO_INLINE, any);
+    let packed = variants.get(inline ?? NO_INLINE);
+    if (packed === undefined) {
+      packed = jsonToAny(encodeToJson(kind, value, inline));
+      variants.set(inline ?? NO_INLINE, packed);
     }
-    return any;
+    return packed;
   }
 }

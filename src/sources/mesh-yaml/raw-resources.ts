@@ -22,7 +22,7 @@ const SUFFIX = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
 export interface RawResource {
   readonly kind: ResourceKind;
   readonly name: string;
-  readonly any: AnyMessage;
+  readonly packed: AnyMessage;
   readonly value: unknown;
 }
 
@@ -59,15 +59,15 @@ export function decodeRawResources(file: MeshFile, certificateProviders: Readonl
       fail(`"${url}" is not a resource type that inmesh reads`, suggest(url, [...KINDS.keys()], 'Use one of'));
       return;
     }
-    let any: AnyMessage;
+    let packed: AnyMessage;
     try {
-      any = jsonToAny(json);
+      packed = jsonToAny(json);
     } catch (error) {
       fail(error instanceof Error ? error.message : String(error), 'Fields are named as in the .proto files, values as in proto JSON.');
       return;
     }
-    const decoded = type.decode(any.value, context);
-    if (decoded.ok) resources.push({ kind, name: decoded.name, any, value: decoded.value });
+    const decoded = type.decode(packed.value, context);
+    if (decoded.ok) resources.push({ kind, name: decoded.name, packed, value: decoded.value });
     else for (const error of decoded.errors) fail(`${error.field === '' ? '' : `${error.field}: `}${error.reason}`, 'Mend the field; docs/reference/xds-support.md lists what is read.');
   });
   return errors.length > 0 ? { ok: false, errors } : { ok: true, resources, unsupported };

@@ -9,10 +9,10 @@ import type { Scope } from './scope.ts';
 const TYPED_STRUCTS: ReadonlySet<string> = new Set(['xds.type.v3.TypedStruct', 'udpa.type.v1.TypedStruct']);
 
 /** A `TypedStruct` whose type inmesh has no schema for keeps its own bytes under the inner type, so that it counts as that type. */
-export function unwrap(any: Any, path: string, scope: Scope): AnyMessage {
-  if (!TYPED_STRUCTS.has(typeNameOf(any.typeUrl))) return any;
-  const struct = scope.unpack<{ readonly typeUrl: string; readonly value?: JsonObject }>(any, path);
-  if (!knows(struct.typeUrl)) return { typeUrl: struct.typeUrl, value: any.value };
+export function unwrap(packed: Any, path: string, scope: Scope): AnyMessage {
+  if (!TYPED_STRUCTS.has(typeNameOf(packed.typeUrl))) return packed;
+  const struct = scope.unpack<{ readonly typeUrl: string; readonly value?: JsonObject }>(packed, path);
+  if (!knows(struct.typeUrl)) return { typeUrl: struct.typeUrl, value: packed.value };
   try {
     return jsonToMessage(typeNameOf(struct.typeUrl), struct.value ?? {});
   } catch (error) {

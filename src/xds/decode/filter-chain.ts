@@ -62,9 +62,9 @@ function chainManager(filters: readonly Filter[], path: string, scope: Scope, ar
     names.add(filter.name);
     return typedFilter(filter, `${path}[${i}]`, scope);
   });
-  const at = types.findIndex((any) => typeNameOf(any.typeUrl) === HTTP_MANAGER);
-  for (const [i, any] of types.entries()) {
-    const typeName = typeNameOf(any.typeUrl);
+  const at = types.findIndex((packed) => typeNameOf(packed.typeUrl) === HTTP_MANAGER);
+  for (const [i, packed] of types.entries()) {
+    const typeName = typeNameOf(packed.typeUrl);
     if (i === at) continue;
     if (at >= 0 && typeName === HTTP_MANAGER) throw new ConfigProblem(`${path}[${i}]`, 'a second HTTP connection manager');
     if (at >= 0 && i > at) throw new ConfigProblem(`${path}[${i}]`, `network filter ${typeName} after the HTTP connection manager`);
@@ -76,8 +76,8 @@ function chainManager(filters: readonly Filter[], path: string, scope: Scope, ar
     }
     scope.unsupported(`${path}[${i}]=${typeName}`);
   }
-  const any = types[at];
-  return any && httpManager(any, `${path}[${at}].typed_config`, scope, around.direction, true);
+  const packed = types[at];
+  return packed && httpManager(packed, `${path}[${at}].typed_config`, scope, around.direction, true);
 }
 
 export function filterChain(chain: FilterChain, path: string, scope: Scope, around: ListenerSurroundings): FilterChainConfig {

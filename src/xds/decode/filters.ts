@@ -16,8 +16,8 @@ export type FilterDirection = 'inbound' | 'outbound' | 'any';
 const FILTER_CONFIG = 'envoy.config.route.v3.FilterConfig';
 const NO_OVERRIDES: FilterOverrides = Object.freeze({});
 
-function factoryFor(any: AnyMessage, scope: Scope): FilterFactory<unknown> | undefined {
-  return scope.context.filters.find((factory) => factory.typeUrls.includes(any.typeUrl));
+function factoryFor(packed: AnyMessage, scope: Scope): FilterFactory<unknown> | undefined {
+  return scope.context.filters.find((factory) => factory.typeUrls.includes(packed.typeUrl));
 }
 
 function serves(factory: FilterFactory<unknown>, direction: FilterDirection): boolean {
@@ -32,22 +32,22 @@ function httpFilter(filter: HttpFilter, path: string, scope: Scope, direction: F
     throw new ConfigProblem(path, `filter "${filter.name}": ${reason}`);
   }
   const at = `${path}.typed_config`;
-  const any = unwrap(filter.configType.value, at, scope);
-  const factory = factoryFor(any, scope);
+  const packed = unwrap(filter.configType.value, at, scope);
+  const factory = factoryFor(packed, scope);
   if (factory === undefined || !serves(factory, direction)) {
     if (filter.isOptional) {
-      scope.unsupported(`${path}=${typeNameOf(any.typeUrl)}`);
+      scope.unsupported(`${path}=${typeNameOf(packed.typeUrl)}`);
       return undefined;
     }
     const reason = factory === undefined ? 'is not supported' : `does not work on ${direction} calls`;
-    throw new ConfigProblem(at, `filter "${filter.name}" of type ${typeNameOf(any.typeUrl)} ${reason}`);
+    throw new ConfigProblem(at, `filter "${filter.name}" of type ${typeNameOf(packed.typeUrl)} ${reason}`);
   }
   return {
     name: filter.name,
-    typeUrl: any.typeUrl,
+    typeUrl: packed.typeUrl,
     disabled: filter.disabled,
     terminal: factory.terminal ?? false,
-    config: scope.parse(at, (context) => factory.parse(any, context)),
+    config: scope.parse(at, (context) => factory.parse(packed, context)),
   };
 }
 
@@ -72,28 +72,28 @@ export function httpFilters(filters: readonly HttpFilter[], path: string, scope:
 
 /** Undefined: skipped. */
 function filterOverride(given: Any, path: string, scope: Scope): FilterOverride | undefined {
-  let any = unwrap(given, path, scope);
+  let packed = unwrap(given, path, scope);
   let disabled = false;
   let optional = false;
-  if (typeNameOf(any.typeUrl) === FILTER_CONFIG) {
-    const wrapper = scope.unpack<FilterConfig>(any, path);
+  if (typeNameOf(packed.typeUrl) === FILTER_CONFIG) {
+    const wrapper = scope.unpack<FilterConfig>(packed, path);
     ({ disabled, isOptional: optional } = wrapper);
     if (wrapper.config === undefined) {
       if (disabled || optional) return disabled ? { disabled, config: undefined } : undefined;
       throw new ConfigProblem(`${path}.config`, 'FilterConfig without config');
     }
-    any = unwrap(wrapper.config, `${path}.config`, scope);
+    packed = unwrap(wrapper.config, `${path}.config`, scope);
   }
-  const factory = factoryFor(any, scope);
+  const factory = factoryFor(packed, scope);
   if (factory?.parseOverride === undefined) {
     if (!optional) {
       const reason = factory === undefined ? 'is not supported' : 'takes no configuration per route';
-      throw new ConfigProblem(path, `filter type ${typeNameOf(any.typeUrl)} ${reason}`);
+      throw new ConfigProblem(path, `filter type ${typeNameOf(packed.typeUrl)} ${reason}`);
     }
-    scope.unsupported(`${path}=${typeNameOf(any.typeUrl)}`);
+    scope.unsupported(`${path}=${typeNameOf(packed.typeUrl)}`);
     return disabled ? { disabled, config: undefined } : undefined;
   }
-  return { disabled, config: scope.parse(path, (context) => factory.parseOverride?.(any, context)) };
+  return { disabled, config: scope.parse(path, (context) => factory.parseOverride?.(packed, context)) };
 }
 
 /** `typed_per_filter_config` of one level. */
@@ -101,8 +101,8 @@ export function filterOverrides(map: Readonly<Record<string, Any>>, path: string
   const entries = Object.entries(map);
   if (entries.length === 0) return NO_OVERRIDES;
   const found: Record<string, FilterOverride> = {};
-  for (const [name, any] of entries) {
-    const override = filterOverride(any, `${join(path, 'typed_per_filter_config')}["${name}"]`, scope);
+  for (const [name, packed] of entries) {
+    const override = filterOverride(packed, `${join(path, 'typed_per_filter_config')}["${name}"]`, scope);
     if (override !== undefined) Object.defineProperty(found, name, { value: override, enumerable: true });
   }
   return found;

@@ -50,8 +50,14 @@ function checkPeerAddress(manager: HttpConnectionManager, path: string, directio
   }
 }
 
-export function httpManager(any: AnyMessage, path: string, scope: Scope, direction: FilterDirection, sidecar: boolean): HttpManagerConfig {
-  const manager = scope.unpack<HttpConnectionManager>(any, path);
+export function httpManager(
+  packed: AnyMessage,
+  path: string,
+  scope: Scope,
+  direction: FilterDirection,
+  sidecar: boolean,
+): HttpManagerConfig {
+  const manager = scope.unpack<HttpConnectionManager>(packed, path);
   survey(manager, path, scope);
   checkPeerAddress(manager, path, sidecar ? direction : 'any', scope);
   return {

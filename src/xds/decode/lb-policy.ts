@@ -27,18 +27,18 @@ export interface ChosenPolicy {
   readonly localityWeighted: boolean;
 }
 
-function parsed(any: AnyMessage, path: string, scope: Scope): LbConfig | undefined {
-  const factory = scope.context.lbPolicies.find((candidate) => candidate.typeUrl === any.typeUrl);
-  return factory && { policy: factory.name, config: scope.parse(path, (context) => factory.parse(any, context)) };
+function parsed(packed: AnyMessage, path: string, scope: Scope): LbConfig | undefined {
+  const factory = scope.context.lbPolicies.find((candidate) => candidate.typeUrl === packed.typeUrl);
+  return factory && { policy: factory.name, config: scope.parse(path, (context) => factory.parse(packed, context)) };
 }
 
 /** Policies of a typed message say for themselves whether localities are weighted, by `locality_lb_config` or a field of that name. */
-function saysLocalityWeighted(any: AnyMessage, path: string, scope: Scope): boolean {
-  if (!typeNameOf(any.typeUrl).startsWith(POLICIES)) return false;
+function saysLocalityWeighted(packed: AnyMessage, path: string, scope: Scope): boolean {
+  if (!typeNameOf(packed.typeUrl).startsWith(POLICIES)) return false;
   const message = scope.unpack<{
     readonly localityLbConfig?: { readonly localityConfigSpecifier: { readonly case?: string } };
     readonly localityWeightedLbConfig?: object;
-  }>(any, path);
+  }>(packed, path);
   return (
     message.localityLbConfig?.localityConfigSpecifier.case === 'localityWeightedLbConfig' || message.localityWeightedLbConfig !== undefined
   );
@@ -51,15 +51,15 @@ function firstKnown(policy: LoadBalancingPolicy, path: string, scope: Scope, dep
     const at = `${path}.policies[${i}].typed_extension_config.typed_config`;
     const given = entry.typedExtensionConfig?.typedConfig;
     if (given === undefined) throw new ConfigProblem(`${path}.policies[${i}]`, 'typed_config is missing');
-    const any = unwrap(given, at, scope);
-    if (typeNameOf(any.typeUrl) === WRR_LOCALITY) {
-      const { endpointPickingPolicy } = scope.unpack<WrrLocality>(any, at);
+    const packed = unwrap(given, at, scope);
+    if (typeNameOf(packed.typeUrl) === WRR_LOCALITY) {
+      const { endpointPickingPolicy } = scope.unpack<WrrLocality>(packed, at);
       if (endpointPickingPolicy === undefined) throw new ConfigProblem(`${at}.endpoint_picking_policy`, 'is missing');
       return { lb: firstKnown(endpointPickingPolicy, `${at}.endpoint_picking_policy`, scope, depth + 1).lb, localityWeighted: true };
     }
-    const lb = parsed(any, at, scope);
-    if (lb !== undefined) return { lb, localityWeighted: saysLocalityWeighted(any, at, scope) };
-    passed.push(typeNameOf(any.typeUrl));
+    const lb = parsed(packed, at, scope);
+    if (lb !== undefined) return { lb, localityWeighted: saysLocalityWeighted(packed, at, scope) };
+    passed.push(typeNameOf(packed.typeUrl));
   }
   throw new ConfigProblem(
     path,
@@ -131,8 +131,8 @@ export function lbPolicy(cluster: Cluster, scope: Scope): ChosenPolicy {
     return { lb: chosen.lb, localityWeighted: chosen.localityWeighted || localityWeighted };
   }
   const name = LB_POLICY_NAMES[cluster.lbPolicy] ?? String(cluster.lbPolicy);
-  const any = fromEnum(cluster);
-  const lb = any && parsed(any, 'lb_policy', scope);
+  const packed = fromEnum(cluster);
+  const lb = packed && parsed(packed, 'lb_policy', scope);
   if (lb === undefined) throw new ConfigProblem('lb_policy', `LB policy ${name} is not supported`);
   return { lb, localityWeighted };
 }

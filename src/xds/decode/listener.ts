@@ -56,9 +56,10 @@ function apiListener(message: Listener, scope: Scope): ListenerConfig | undefine
   if (message.apiListener === undefined) return undefined;
   const path = 'api_listener.api_listener';
   if (message.apiListener.apiListener === undefined) throw new ConfigProblem(path, 'is missing');
-  const any = unwrap(message.apiListener.apiListener, path, scope);
-  if (typeNameOf(any.typeUrl) !== HTTP_MANAGER) throw new ConfigProblem(path, `${typeNameOf(any.typeUrl)} is not an HttpConnectionManager`); // rule 4
-  const api = httpManager(any, path, scope, 'outbound', false);
+  const packed = unwrap(message.apiListener.apiListener, path, scope);
+  if (typeNameOf(packed.typeUrl) !== HTTP_MANAGER)
+    throw new ConfigProblem(path, `${typeNameOf(packed.typeUrl)} is not an HttpConnectionManager`); // rule 4
+  const api = httpManager(packed, path, scope, 'outbound', false);
   return { name: message.name, api, address: undefined, direction: 'unspecified', filterChains: [], defaultFilterChain: undefined };
 }
 

@@ -85,6 +85,7 @@ export function thresholds(
     if (entry.maxConnections === 0) throw new ConfigProblem(`${path}.per_host_thresholds[${i}].max_connections`, 'must not be 0'); // gRFC A105
   }
   const list = message?.thresholds ?? [];
-  const first = (priority: number): CircuitBreakers_Thresholds | undefined => list.find((entry) => Number(entry.priority) === priority);
+  const first = (priority: number): CircuitBreakers_Thresholds | undefined =>
+    list.find((entry: { readonly priority: number }) => entry.priority === priority);
   return { default: limits(first(0)), high: limits(first(1)) };
 }

@@ -26,9 +26,9 @@ export class Scope {
   }
 
   /** Decodes a message; a `ConfigProblem` at `path` when that fails. */
-  unpack<T>(any: AnyMessage, path: string): T {
+  unpack<T>(packed: AnyMessage, path: string): T {
     try {
-      return unpack<T>(any);
+      return unpack<T>(packed);
     } catch (error) {
       if (error instanceof ProtoProblem) throw new ConfigProblem(path, error.message);
       throw error;
@@ -40,7 +40,7 @@ export class Scope {
     try {
       return parse({
         path,
-        unpack: <T>(any: AnyMessage): T => this.unpack<T>(any, path),
+        unpack: <T>(packed: AnyMessage): T => this.unpack<T>(packed, path),
         unsupported: (field) => this.unsupported(field.startsWith(path) ? field : join(path, field)),
       });
     } catch (error) {

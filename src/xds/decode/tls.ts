@@ -165,18 +165,18 @@ function typedSocket(socket: TransportSocket, expected: string, path: string, sc
     if (socket.name === RAW_BUFFER_NAME && socket.configType.case === undefined && socket.$unknown === undefined) return undefined;
     throw new ConfigProblem(path, `transport socket "${socket.name}" has no typed_config`);
   }
-  const any = unwrap(socket.configType.value, `${path}.typed_config`, scope);
-  const typeName = typeNameOf(any.typeUrl);
+  const packed = unwrap(socket.configType.value, `${path}.typed_config`, scope);
+  const typeName = typeNameOf(packed.typeUrl);
   if (typeName === RAW_BUFFER) return undefined;
   if (typeName !== expected) throw new ConfigProblem(`${path}.typed_config`, `transport socket type ${typeName} is not supported here`);
-  return any;
+  return packed;
 }
 
 export function upstreamTls(socket: TransportSocket | undefined, path: string, scope: Scope): UpstreamTlsConfig | undefined {
-  const any = socket && typedSocket(socket, UPSTREAM, path, scope);
-  if (any === undefined) return undefined;
+  const packed = socket && typedSocket(socket, UPSTREAM, path, scope);
+  if (packed === undefined) return undefined;
   const at = `${path}.typed_config`;
-  const message = scope.unpack<UpstreamTlsContext>(any, at);
+  const message = scope.unpack<UpstreamTlsContext>(packed, at);
   survey(message, at, scope);
   if (Buffer.byteLength(message.sni) > MAX_SNI_BYTES) throw new ConfigProblem(`${at}.sni`, `is longer than ${MAX_SNI_BYTES} bytes`);
   const common = commonTls(message.commonTlsContext, `${at}.common_tls_context`, scope);
@@ -186,10 +186,10 @@ export function upstreamTls(socket: TransportSocket | undefined, path: string, s
 }
 
 export function downstreamTls(socket: TransportSocket | undefined, path: string, scope: Scope): DownstreamTlsConfig | undefined {
-  const any = socket && typedSocket(socket, DOWNSTREAM, path, scope);
-  if (any === undefined) return undefined;
+  const packed = socket && typedSocket(socket, DOWNSTREAM, path, scope);
+  if (packed === undefined) return undefined;
   const at = `${path}.typed_config`;
-  const message = scope.unpack<DownstreamTlsContext>(any, at);
+  const message = scope.unpack<DownstreamTlsContext>(packed, at);
   survey(message, at, scope);
   const common = commonTls(message.commonTlsContext, `${at}.common_tls_context`, scope);
   if (common.identity === undefined) throw new ConfigProblem(`${at}.common_tls_context`, 'a server needs a certificate');

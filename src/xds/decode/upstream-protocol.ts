@@ -37,9 +37,9 @@ export function upstreamProtocol(cluster: Cluster, scope: Scope): Protocol {
     return { http2: cluster.http2ProtocolOptions !== undefined, maxRequestsPerConnection: perConnection(cluster.maxRequestsPerConnection) };
   }
   const path = `typed_extension_protocol_options["${KEY}"]`;
-  const any = unwrap(given, path, scope);
-  if (typeNameOf(any.typeUrl) !== KEY) throw new ConfigProblem(path, `${typeNameOf(any.typeUrl)} is not HttpProtocolOptions`);
-  const options = scope.unpack<HttpProtocolOptions>(any, path);
+  const packed = unwrap(given, path, scope);
+  if (typeNameOf(packed.typeUrl) !== KEY) throw new ConfigProblem(path, `${typeNameOf(packed.typeUrl)} is not HttpProtocolOptions`);
+  const options = scope.unpack<HttpProtocolOptions>(packed, path);
   survey(options, path, scope);
   return {
     http2: isHttp2(options, path, scope),

@@ -239,7 +239,7 @@ describe('updates', () => {
 });
 
 /** Every decode takes 3 ms of the clock. */
-class SlowType extends FakeType<'endpoints'> implements ResourceType<'endpoints'> {
+class SlowType<K extends 'endpoints' | 'cluster'> extends FakeType<K> implements ResourceType<K> {
   *decodeInSteps(bytes: Uint8Array, context: DecodeContext): Generator<undefined, Decoded<never>> {
     for (let step = 0; step < 3; step++) {
       this.spend(1);
@@ -252,6 +252,58 @@ class SlowType extends FakeType<'endpoints'> implements ResourceType<'endpoints'
 
 describe('flow control', () => {
   test('a large response is taken in over several tasks, the stream paused, and applied as a whole', async () => {
+    const slow = new SlowType('cluster');
+    const { client, clock, transport, changes } = setup({ types: [slow] });
+    let spent = 0;
+    const now = clock.now.bind(clock);
+    clock.now = () => now() + spent;
+    slow.spend = (ms) => (spent += ms);
+    const names = ['a', 'b', 'c', 'd', 'e', 'f'];
+    client.want(names.map((name) => ({ kind: 'cluster', name })));
+    const { stream } = transport;
+    stream.connect().respond('cluster', '1', 'n', names.map((name) => resource('cluster', name)));
+    expect([stream.paused, client.get('cluster', 'a').status, stream.sent.length, changes()]).toEqual([true, 'waiting', 1, 0]);
+    let slices = 1;
+    const set = clock.set.bind(clock);
+    clock.set = (alarm, delayMs) => {
+      expect([client.get('cluster', 'a').status, stream.sent.length]).toEqual(['waiting', 1]);
+      slices++;
+      return set(alarm, delayMs);
+    };
+    await clock.advance(1);
+    // 6 resources of 3 ms are 18 ms of work, in slices of 4: four pauses, the first before `set` was watched.
+    expect([slices, stream.paused]).toEqual([4, false]);
+    expect([client.get('cluster', 'a').status, client.get('cluster', 'f').status, changes()]).toEqual(['present', 'present', 1]);
+    expect(stream.take().map(({ nonce }) => nonce)).toEqual([undefined, 'n']);
+  });
+
+  test('names that change meanwhile go with the ACK; a stream that ends meanwhile leaves nothing behind', async () => {
+    const slow = new SlowType('cluster');
+    const { client, clock, transport } = setup({ types: [slow] });
+    let spent = 0;
+    const now = clock.now.bind(clock);
+    clock.now = () => now() + spent;
+    slow.spend = (ms) => (spent += ms);
+    const keys = ['a', 'b', 'c'].map((name) => ({ kind: 'cluster', name }) as const);
+    client.want(keys);
+    const entries = keys.map(({ name }) => resource('cluster', name));
+    transport.stream.connect().respond('cluster', '1', 'n1', entries);
+    expect(transport.stream.paused).toBe(true);
+    client.want(keys.slice(1));
+    expect(transport.stream.take()).toHaveLength(1);
+    await clock.advance(10);
+    expect(transport.stream.take()).toEqual([{ type: 'cluster', version: '1', nonce: 'n1', names: ['b', 'c'] }]);
+    expect(client.get('cluster', 'a').status).toBe('waiting');
+
+    transport.stream.respond('cluster', '2', 'n2', entries.map(({ typeUrl }, index) => ({ ...resource('cluster', ['a', 'b', 'c'][index] ?? '', 'new'), typeUrl })));
+    expect(transport.stream.paused).toBe(true);
+    transport.stream.end(14);
+    await clock.advance(2_000);
+    expect(client.get('cluster', 'b')).toMatchObject({ value: '', version: '1' });
+    expect(transport.stream.take()).toMatchObject([{ version: '1', names: ['b', 'c'] }]);
+  });
+
+  test('assignments stand alone: a large EDS response is applied slice by slice, so that no task has to apply it all', async () => {
     const endpoints = new SlowType('endpoints');
     const { client, clock, transport, changes } = setup({ types: [endpoints] });
     let spent = 0;
@@ -262,46 +314,21 @@ describe('flow control', () => {
     client.want(names.map((name) => ({ kind: 'endpoints', name })));
     const { stream } = transport;
     stream.connect().respond('endpoints', '1', 'n', names.map((name) => resource('endpoints', name)));
-    expect([stream.paused, client.get('endpoints', 'a').status, stream.sent.length, changes()]).toEqual([true, 'waiting', 1, 0]);
+    expect([stream.paused, client.get('endpoints', 'a').status, stream.sent.length, changes()]).toEqual([true, 'present', 1, 1]);
     let slices = 1;
     const set = clock.set.bind(clock);
     clock.set = (alarm, delayMs) => {
-      expect([client.get('endpoints', 'a').status, stream.sent.length]).toEqual(['waiting', 1]);
+      expect([client.get('endpoints', 'f').status, stream.sent.length]).toEqual(['waiting', 1]);
       slices++;
       return set(alarm, delayMs);
     };
     await clock.advance(1);
     // 6 resources of 3 ms are 18 ms of work, in slices of 4: four pauses, the first before `set` was watched.
     expect([slices, stream.paused]).toEqual([4, false]);
-    expect([client.get('endpoints', 'a').status, client.get('endpoints', 'f').status, changes()]).toEqual(['present', 'present', 1]);
+    expect([client.get('endpoints', 'a').status, client.get('endpoints', 'f').status, changes()]).toEqual(['present', 'present', 5]);
     expect(stream.take().map(({ nonce }) => nonce)).toEqual([undefined, 'n']);
   });
 
-  test('names that change meanwhile go with the ACK; a stream that ends meanwhile leaves nothing behind', async () => {
-    const endpoints = new SlowType('endpoints');
-    const { client, clock, transport } = setup({ types: [endpoints] });
-    let spent = 0;
-    const now = clock.now.bind(clock);
-    clock.now = () => now() + spent;
-    endpoints.spend = (ms) => (spent += ms);
-    const keys = ['a', 'b', 'c'].map((name) => ({ kind: 'endpoints', name }) as const);
-    client.want(keys);
-    const entries = keys.map(({ name }) => resource('endpoints', name));
-    transport.stream.connect().respond('endpoints', '1', 'n1', entries);
-    expect(transport.stream.paused).toBe(true);
-    client.want(keys.slice(1));
-    expect(transport.stream.take()).toHaveLength(1);
-    await clock.advance(10);
-    expect(transport.stream.take()).toEqual([{ type: 'endpoints', version: '1', nonce: 'n1', names: ['b', 'c'] }]);
-    expect(client.get('endpoints', 'a').status).toBe('waiting');
-
-    transport.stream.respond('endpoints', '2', 'n2', entries.map(({ typeUrl }, index) => ({ ...resource('endpoints', ['a', 'b', 'c'][index] ?? '', 'new'), typeUrl })));
-    expect(transport.stream.paused).toBe(true);
-    transport.stream.end(14);
-    await clock.advance(2_000);
-    expect(client.get('endpoints', 'b')).toMatchObject({ value: '', version: '1' });
-    expect(transport.stream.take()).toMatchObject([{ version: '1', names: ['b', 'c'] }]);
-  });
 });
 
 describe('names and servers', () => {

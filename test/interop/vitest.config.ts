@@ -1,0 +1,16 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    root: new URL('../..', import.meta.url).pathname,
+    include: ['test/interop/**/*.test.ts'],
+    globalSetup: ['test/interop/peers.ts'],
+    pool: 'forks',
+    // Shares are measured and processor time is bounded, so the files do not run against each other.
+    fileParallelism: false,
+    // As in test/vitest.config.ts: src runs as Node runs it.
+    server: { deps: { external: [/\/src\/.*\.ts$/] } },
+    testTimeout: 60_000,
+    hookTimeout: 30_000,
+  },
+});
