@@ -2,5 +2,6 @@
 import type { FilterFactory } from '../core/extension.ts';
 import { rbacFilter } from './rbac/index.ts';
 import { ROUTER } from './router.ts';
+import { WITHOUT_EFFECT } from './without-effect.ts';
 
-export const FILTERS: readonly FilterFactory<unknown>[] = [ROUTER, rbacFilter];
+export const FILTERS: readonly FilterFactory<unknown>[] = [ROUTER, rbacFilter, WITHOUT_EFFECT];

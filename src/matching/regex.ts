@@ -9,8 +9,8 @@ import type { RegexNode } from './simple-regex.ts';
 import { literalPrefix, parseSimple, requiredText } from './simple-regex.ts';
 
 /**
- * Envoy's own default is 100, counted in RE2's byte programs; Istio raises it to 32 768 for every sidecar and gRPC has none, so the
- * higher one holds here. It bounds memory; time is linear anyway.
+ * Deviation from Envoy R-28, whose default is 100: there an operator raises it by a runtime key that does not exist here, it counts
+ * RE2's own programs and not re2js's, and gRPC has no limit. This one only bounds memory; time is linear anyway.
  */
 const MAX_PROGRAM_SIZE = 32_768;
 /** V8's backtracking stack grows with the text; a longer text goes to RE2. */

@@ -71,11 +71,17 @@ export async function startEcho(options: ServerOptions = {}, credentials: Server
       state.lastIdentity = call.getAuthContext().sslPeerCertificate?.subjectaltname;
       state.lastDeadline = call.getDeadline();
       state.lastCall = call;
-      call.on('cancelled', () => state.cancelled++);
+      // grpc-js emits this after an answer as well.
+      let answered = false;
+      call.on('cancelled', () => (state.cancelled += answered ? 0 : 1));
       const refused = refuse();
-      if (refused !== undefined) return done(refused);
+      if (refused !== undefined) {
+        answered = true;
+        return done(refused);
+      }
       state.lastMetadata = call.metadata;
       const answer = (): void => {
+        answered = true;
         head(call);
         done(null, call.request, trailers());
       };

@@ -20,6 +20,8 @@ import type { HandshakeWatcher } from './channel-credentials.ts';
 import { ClusterCredentials } from './channel-credentials.ts';
 import { Exchange } from './exchange.ts';
 import type { Line } from './exchange.ts';
+import type { Lane } from './express.ts';
+import { ExpressCall, laneOf } from './express.ts';
 import { MetadataView } from './metadata.ts';
 
 /** What the application set for its channel, as far as it concerns connections. */
@@ -41,6 +43,8 @@ export class GrpcConnection implements Connection, Line, Alarm, HandshakeWatcher
   readonly #security: ClientSecurity | undefined;
   #generation = 0;
   #channel: Channel | undefined = undefined;
+  #lane: Lane | undefined = undefined;
+  #toldActive = Number.NEGATIVE_INFINITY;
   #active = 0;
   /** Exchanges that have no connection yet; undefined while the channel is connected. */
   #waiting: Set<Exchange> | undefined = undefined;
@@ -74,21 +78,27 @@ export class GrpcConnection implements Connection, Line, Alarm, HandshakeWatcher
       return;
     }
     const { head } = call;
+    const view = head.headers;
+    if (!(view instanceof MetadataView)) throw new TypeError('a gRPC call without metadata');
     const channel = this.#ready();
-    const wire = channel.createCall(head.path, front.attemptDeadline(call), head.authority, null, 0);
+    const lane = this.#lane;
+    const connected = channel.getConnectivityState(this.#keepsActive(attempt.startedAt)) === connectivityState.READY;
+    const express = connected && lane !== undefined;
+    const deadline = front.attemptDeadline(call);
+    const wire = express
+      ? new ExpressCall(lane, head.path, head.authority, deadline, front.getCallNumber())
+      : channel.createCall(head.path, deadline, head.authority, null, 0);
     const exchange = new Exchange(attempt, wire, this, front, resolve);
     attempt.pending = exchange;
     this.#active++;
-    if (channel.getConnectivityState(false) === connectivityState.READY) attempt.markSent();
+    if (connected) attempt.markSent();
     else this.#wait(exchange, channel);
     const { callCredentials } = front;
     if (callCredentials !== undefined) wire.setCredentials(callCredentials);
-    const view = head.headers;
-    if (!(view instanceof MetadataView)) throw new TypeError('a gRPC call without metadata');
     // An attempt never waits for one endpoint to come up: failing at once lets a retry pick another.
     const options = view.metadata.getOptions();
     if (options.waitForReady === true) view.writable().setOptions({ ...options, waitForReady: false });
-    wire.start(view.metadata, exchange);
+    wire.start(express ? view.writable() : view.metadata, exchange);
     front.run(exchange);
   }
 
@@ -134,6 +144,13 @@ export class GrpcConnection implements Connection, Line, Alarm, HandshakeWatcher
     for (const exchange of [...(this.#waiting ?? [])]) exchange.cancel(failed);
   }
 
+  /** Calls on the lane do not count for grpc-js's idle timer: once a minute it is told that the channel is in use. */
+  #keepsActive(now: number): boolean {
+    if (now - this.#toldActive < ACTIVE_NOTICE_MS) return false;
+    this.#toldActive = now;
+    return true;
+  }
+
   #refusal(): Failure | undefined {
     if (this.#closing !== undefined) return failure(FAILURES.meshClosed, `the connection to ${this.#endpoint.address} is closed`);
     const security = this.#security;
@@ -153,7 +170,9 @@ export class GrpcConnection implements Connection, Line, Alarm, HandshakeWatcher
     }
     if (this.#channel === undefined) {
       this.#generation = generation;
-      this.#channel = new Channel(targetOf(this.#endpoint), this.#credentials(), this.#options());
+      const options = this.#options();
+      this.#channel = new Channel(targetOf(this.#endpoint), this.#credentials(), options);
+      this.#lane = laneOf(this.#channel, options, this.#setting.clock);
     }
     return this.#channel;
   }
@@ -232,6 +251,8 @@ export class GrpcConnection implements Connection, Line, Alarm, HandshakeWatcher
     this.#onClosed();
   }
 }
+
+const ACTIVE_NOTICE_MS = 60_000;
 
 /** grpc-js's timers and ours may differ by this much. */
 const TIMER_SLACK_MS = 5;

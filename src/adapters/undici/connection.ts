@@ -2,7 +2,7 @@
  * The back of the adapter: one undici pool per endpoint, made on first use. The pool's origin is the authority that calls come with, not the
  * endpoint's address, so undici writes the right host header by itself and an unchanged request needs no options of its own.
  */
-import type { Dispatcher, Pool as PoolType } from 'undici';
+import type { Client as ClientType, Dispatcher, Pool as PoolType } from 'undici';
 import type { Attempt } from '../../core/call.ts';
 import type { Clock } from '../../core/clock.ts';
 import type { Endpoint } from '../../core/endpoint.ts';
@@ -11,8 +11,9 @@ import type { Reply } from '../../core/reply.ts';
 import { failureReply } from '../../core/reply.ts';
 import type { ClientSecurity } from '../../core/tls.ts';
 import type { Connection, Transport } from '../../core/transport.ts';
+import { ClientPool } from './client-pool.ts';
 import { Connector } from './connect.ts';
-import { Pool } from './library.ts';
+import { createPool } from './library.ts';
 import { WireReply } from './wire-reply.ts';
 import type { WireHandler, WireOptions } from './wire.ts';
 
@@ -31,7 +32,7 @@ const HTTP2 = { allowH2: true, connections: 1, pipelining: 10_000 };
 
 interface OpenPool {
   readonly authority: string;
-  readonly pool: PoolType;
+  readonly pool: ClientPool | PoolType;
 }
 
 export class UndiciConnection implements Connection {
@@ -109,7 +110,8 @@ export class UndiciConnection implements Connection {
     // The scheme matters to HTTP/2 only (`:scheme`); with HTTP/1.1 it would only make undici compare server names.
     const scheme = encrypted && cluster.http2 ? 'https' : 'http';
     const known = URL.canParse(`${scheme}://${authority}`) && new URL(`${scheme}://${authority}`).host === authority;
-    const pool = new Pool(`${scheme}://${known ? authority : address}`, options as unknown as PoolType.Options);
+    const origin = `${scheme}://${known ? authority : address}`;
+    const pool = cluster.http2 ? createPool(origin, options as unknown as PoolType.Options) : new ClientPool(origin, options as unknown as ClientType.Options);
     return { authority: known ? authority : '', pool };
   }
 

@@ -199,7 +199,7 @@ export class Exchange implements RequestHead, RequestBody, ReplySink, Cancellabl
     const reply = (this.#refused = new WireReply(attempt, undefined));
     reply.adopt(head, resume, statusText, this.#wireAbort);
     this.#slowly(direct.retry(attempt, reply));
-    return !reply.paused;
+    return true;
   }
 
   onData(chunk: Buffer): boolean | void {

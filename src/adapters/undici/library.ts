@@ -3,7 +3,7 @@
  * `fetch` of its own that nobody here calls. These paths are not undici's API, so the main entry stands in when one is missing.
  */
 import { createRequire } from 'node:module';
-import type { Dispatcher as DispatcherType, Pool as PoolType } from 'undici';
+import type { Client as ClientType, Dispatcher as DispatcherType, Pool as PoolType } from 'undici';
 
 type Method = (this: DispatcherType, ...values: readonly unknown[]) => unknown;
 
@@ -18,7 +18,12 @@ function load<T>(path: string, name: string): T {
 }
 
 export const Dispatcher = load<typeof DispatcherType>('dispatcher/dispatcher.js', 'Dispatcher');
-export const Pool = load<typeof PoolType>('dispatcher/pool.js', 'Pool');
+export const Client = load<typeof ClientType>('dispatcher/client.js', 'Client');
+
+/** undici's own pool, for HTTP/2. */
+export function createPool(origin: string, options: PoolType.Options): PoolType {
+  return new (load<typeof PoolType>('dispatcher/pool.js', 'Pool'))(origin, options);
+}
 
 /** An agent of our own for hosts outside the mesh, where no dispatcher was there before. */
 export function createAgent(): DispatcherType {

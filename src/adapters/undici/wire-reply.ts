@@ -1,6 +1,6 @@
 /**
- * One exchange on the promise path: undici's callbacks on one side, a `Reply` on the other. The wire is paused from the head until somebody
- * takes the body (`deliver`) or drops it (`discard`). Ends its attempt exactly once.
+ * One exchange on the promise path: undici's callbacks on one side, a `Reply` on the other. What arrives before somebody takes the body
+ * (`deliver`) or drops it (`discard`) waits here, and past a limit the wire is paused. Ends its attempt exactly once.
  */
 import type { Attempt, Cancellable } from '../../core/call.ts';
 import type { Failure } from '../../core/failure.ts';
@@ -18,6 +18,9 @@ export interface ReplySink extends WireHandler {
   /** The application's own request body failed; it gets its own error back. */
   readonly bodyError: unknown;
 }
+
+/** Bytes that wait for `deliver`, which usually comes a few microtasks after the head; pausing the parser would cost more than the call. */
+const EARLY_LIMIT = 64 * 1024;
 
 /** A dropped body up to this size is read to its end, so that the connection can be used again. */
 const DRAIN_LIMIT = 64 * 1024;
@@ -37,8 +40,9 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
   #sink: ReplySink | undefined;
   #abort: ((reason?: unknown) => void) | undefined;
   #resume: (() => void) | undefined;
-  /** What arrived although the wire was paused (HEAD, HTTP/2). */
   #early: Buffer[] = [];
+  #earlyBytes = 0;
+  #paused = false;
   #end: { readonly trailers: RawHeaders | null } | { readonly error: Error } | undefined;
   #drained = 0;
 
@@ -49,14 +53,10 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
     attempt.pending = this;
   }
 
-  /** Takes over an exchange whose head the call refused. False: keep the wire paused. */
+  /** Takes over an exchange whose head the call refused. */
   adopt(head: ResponseHead, resume: () => void, statusText: string, abort: ((reason?: unknown) => void) | undefined): void {
     this.#abort = abort;
     this.#head(head, resume, statusText);
-  }
-
-  get paused(): boolean {
-    return this.#state === 'held';
   }
 
   #head(head: ResponseHead, resume: () => void, statusText: string): void {
@@ -82,14 +82,16 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
     if (this.#state !== 'open') return true;
     this.#head(new ResponseHead(status, raw), resume, statusText);
     this.#settle?.(this);
-    return false;
+    return true;
   }
 
   onData(chunk: Buffer): boolean {
     if (this.#state === 'delivering') return this.#sink?.onData(chunk) !== false;
     if (this.#state === 'held') {
       this.#early.push(chunk);
-      return false;
+      this.#earlyBytes += chunk.length;
+      this.#paused = this.#earlyBytes >= EARLY_LIMIT;
+      return !this.#paused;
     }
     this.#drained += chunk.length;
     if (this.#drained > DRAIN_LIMIT) this.#stop();
@@ -130,8 +132,8 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
     if (this.#state !== 'held') return;
     this.#state = 'delivering';
     const to = (this.#sink = sink as ReplySink);
-    const go = to.takeHead(this, () => this.#go());
-    if (go !== false) this.#go();
+    const go = to.takeHead(this, () => this.#go(true));
+    if (go !== false) this.#go(this.#paused);
   }
 
   discard(): void {
@@ -141,7 +143,7 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
     this.attempt.end(this.status, undefined, undefined);
     if (this.#state === 'done') return;
     if (Number(rawHeader(this.headers.raw, 'content-length') ?? 0) > DRAIN_LIMIT) this.#stop();
-    else this.#resume?.();
+    else if (this.#paused) this.#resume?.();
   }
 
   cancel(failed: Failure): void {
@@ -150,8 +152,8 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
     else if (this.#state === 'open') this.#fail(failed);
   }
 
-  /** Starts the body, or goes on with it after a pause of the application. */
-  #go(): void {
+  /** Starts the body, or goes on with it after a pause of the application; `resume`: the wire waits for it. */
+  #go(resume: boolean): void {
     const sink = this.#sink;
     if (sink === undefined || this.#state !== 'delivering') return;
     for (let chunk = this.#early.shift(); chunk !== undefined; chunk = this.#early.shift()) {
@@ -159,7 +161,7 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
     }
     const end = this.#end;
     if (end === undefined) {
-      this.#resume?.();
+      if (resume) this.#resume?.();
       return;
     }
     this.#state = 'done';

@@ -7,8 +7,8 @@ export const demo: Command = {
   usage: '',
   options: [],
   example: 'npx inmesh demo',
-  async run(args) {
+  async run(args, terminal) {
     const { runDemo } = await import('../demo/demo.ts');
-    return runDemo(args);
+    return runDemo(args, terminal);
   },
 };

@@ -1,7 +1,8 @@
 /** Text of a `mesh.yaml` → checked `MeshFile`, or every problem with its position. Syntax by `yaml`, keys by `reader.ts`, sense by `checks.ts`. */
 import type { YAMLError } from 'yaml';
-import { LineCounter, parseDocument } from 'yaml';
+import { parseDocument } from 'yaml';
 import { Checks } from './checks.ts';
+import { LineIndex } from './line-index.ts';
 import type { FileProblem } from './problem.ts';
 import { Reader } from './reader.ts';
 import { SHAPES } from './shapes.ts';
@@ -11,9 +12,9 @@ export type ParsedMeshYaml = { readonly ok: true; readonly file: MeshFile } | { 
 
 /** `origin` names the file in messages. Never throws. Problems come in the order in which they stand in the file. */
 export function parseMeshYaml(text: string, origin: string): ParsedMeshYaml {
-  const lines = new LineCounter();
   // YAML 1.2: `off`, `on` and `yes` are texts. Keys are compared by the reader's own rules.
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, version: '1.2' });
+  const document = parseDocument(text, { prettyErrors: false, version: '1.2' });
+  const lines = new LineIndex(text);
   if (document.errors.length > 0) return { ok: false, errors: document.errors.map((error) => syntaxProblem(error, origin, lines)) };
   const reader = new Reader(origin, document, lines, SHAPES);
   if (document.contents === null) {
@@ -37,11 +38,10 @@ const SYNTAX_CURES: Readonly<Partial<Record<YAMLError['code'], string>>> = {
   BLOCK_AS_IMPLICIT_KEY: 'Begin nested keys on a line of their own, with more indentation; quote texts that hold ": ".',
 };
 
-function syntaxProblem(error: YAMLError, origin: string, lines: LineCounter): FileProblem {
+function syntaxProblem(error: YAMLError, origin: string, lines: LineIndex): FileProblem {
   const [from, to] = error.pos;
-  const { line, col } = lines.linePos(from);
   const message = error.message.replace(/\s+/g, ' ').replace(/[.:]$/, '');
-  const place = { file: origin, line: Math.max(1, line), column: Math.max(1, col), length: Math.max(1, to - from), path: '' };
+  const place = { file: origin, ...lines.at(from), length: Math.max(1, to - from), path: '' };
   // The library reports an unclosed bracket at the next line that is not indented like its content.
   const code = error.code === 'BAD_INDENT' && message.startsWith('Flow') ? 'MISSING_CHAR' : error.code;
   return { ...place, message: `not YAML: ${message}`, cure: SYNTAX_CURES[code] ?? 'Mend the YAML syntax here.' };

@@ -2,9 +2,10 @@
  * Walks a YAML tree along the table of `shapes.ts` and gives plain values; every deviation becomes a problem with its position.
  * What keys mean together (references, sums, duplicates) is left to `checks.ts`.
  */
-import type { LineCounter, Node, Pair, Scalar, YAMLMap } from 'yaml';
+import type { Node, Pair, Scalar, YAMLMap } from 'yaml';
 import { isAlias, isMap, isScalar, isSeq } from 'yaml';
 import type { Document } from 'yaml';
+import type { LineIndex } from './line-index.ts';
 import { suggest } from './nearest.ts';
 import type { FileProblem } from './problem.ts';
 import { parseDuration, parsePercent } from './scalars.ts';
@@ -22,11 +23,11 @@ export class Reader {
   readonly positions = new Map<string, Position>();
   readonly #origin: string;
   readonly #document: Document;
-  readonly #lines: LineCounter;
+  readonly #lines: LineIndex;
   readonly #shapes: Readonly<Record<string, ShapeSpec>>;
   #aliases = 0;
 
-  constructor(origin: string, document: Document, lines: LineCounter, shapes: Readonly<Record<string, ShapeSpec>>) {
+  constructor(origin: string, document: Document, lines: LineIndex, shapes: Readonly<Record<string, ShapeSpec>>) {
     this.#origin = origin;
     this.#document = document;
     this.#lines = lines;
@@ -69,8 +70,7 @@ export class Reader {
   place(node: unknown): Position {
     const range = (node as Node | null | undefined)?.range;
     if (range === undefined || range === null) return { line: 1, column: 1, length: 1 };
-    const { line, col } = this.#lines.linePos(range[0]);
-    return { line: Math.max(1, line), column: Math.max(1, col), length: Math.max(1, range[1] - range[0]) };
+    return { ...this.#lines.at(range[0]), length: Math.max(1, range[1] - range[0]) };
   }
 
   #key(spec: ShapeSpec, pair: Pair, path: string, result: Record<string, unknown>): void {
@@ -199,7 +199,7 @@ export class Reader {
     if (!isAlias(node)) return node;
     this.#aliases++;
     if (this.#aliases > MAX_ALIASES) return this.#aliases === MAX_ALIASES + 1 ? this.#fail(path, node, `more than ${MAX_ALIASES} aliases`, 'Write the values out.') : undefined;
-    return node.resolve(this.#document);
+    return node.resolve(this.#document) ?? this.#fail(path, node, `there is no anchor "&${node.source}" before this alias`, 'Define the anchor first, or quote a text that begins with *.');
   }
 
   /** The scalar as it is written, so that 1.10 stays 1.10; block and quoted texts by their value. */

@@ -22,6 +22,7 @@ const BAD: readonly (readonly [name: string, text: string, path: string, message
   ['tab as indent', 'version: 1\nservices:\n§\treviews: {}\n', '', /not YAML/, /spaces/],
   ['unclosed bracket', 'version: 1\ninclude: [a, b\n§', '', /not YAML/, /Close what was opened/],
   ['key twice', 'version: 1\n§version: 1\n', '', /not YAML: Map keys must be unique/, /Keep one/],
+  ['alias of nothing', 'version: 1\ninclude: [§*local]\n', 'include[0]', /no anchor "&local"/, /quote/],
   ['two documents', 'version: 1\n§---\nversion: 1\n', '', /not YAML/, /one document/],
   ['start timeout without unit', 'version: 1\nstartTimeout: §15\n', 'startTimeout', /"15" is not a duration/, /15s for seconds/],
   ['include with a star inside', 'version: 1\ninclude: [§a*b]\n', 'include[0]', /\* in the middle/, /beginning or at the end/],

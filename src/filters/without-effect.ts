@@ -1,0 +1,28 @@
+/**
+ * Filters that control planes put into every listener and that change nothing here: statistics (inmesh counts by itself), protocol bridges
+ * (a library speaks its own protocol), CORS (a browser's check; without its headers browsers refuse more, never less). Accepted so that
+ * such listeners work, and recorded as without effect.
+ */
+import type { FilterFactory } from '../core/extension.ts';
+
+const PREFIX = 'type.googleapis.com/envoy.extensions.filters.http';
+
+export const WITHOUT_EFFECT: FilterFactory<unknown> = {
+  typeUrls: [
+    `${PREFIX}.grpc_stats.v3.FilterConfig`,
+    `${PREFIX}.grpc_web.v3.GrpcWeb`,
+    `${PREFIX}.grpc_http1_bridge.v3.Config`,
+    `${PREFIX}.cors.v3.Cors`,
+    `${PREFIX}.cors.v3.CorsPolicy`,
+  ],
+  directions: ['outbound', 'inbound'],
+  parse(_config, context) {
+    context.unsupported('');
+    return undefined;
+  },
+  parseOverride(_config, context) {
+    context.unsupported('');
+    return undefined;
+  },
+  layer: () => undefined,
+};
