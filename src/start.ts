@@ -4,7 +4,7 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { extname, resolve as resolvePath } from 'node:path';
-import type { Bootstrap, CertificateProviderConfig } from './config/bootstrap.ts';
+import type { Bootstrap } from './config/bootstrap.ts';
 import type { ConfigSource } from './config/resource.ts';
 import type { Attempt } from './core/call.ts';
 import type { Clock } from './core/clock.ts';
@@ -122,41 +122,40 @@ function includeOf(options: MeshOptions, env: Environment, file: readonly string
 /** Reads and validates everything, then starts; throws `MeshError` on anything that is wrong. */
 export function start(input: string | MeshOptions = {}, env: Environment = readEnvironment()): Started {
   const options: MeshOptions = typeof input === 'string' ? { config: input } : input;
-  const startTimeoutMs = options.startTimeout ?? 15_000;
-  if (!(startTimeoutMs >= 0)) throw new MeshError('ERR_MESH_OPTION', `startTimeout must be a number of milliseconds, not ${String(startTimeoutMs)}`);
   const clock = options.clock ?? new RealClock();
-  const random = options.random ?? realRandom;
   const log = options.logger ?? quietLogger;
   const configuration = findConfiguration(options, env);
-  const filters = [...(options.filters ?? []), ...FILTERS];
-  const telemetry = new Telemetry({ clock, observers: options.observers ?? [], tracer: lateTracer(), bridge: bridgeIfExported });
-  const engine = new MeshEngine({
+  if (configuration.kind === 'mesh-yaml') {
+    const source = MeshYamlSource.open(configuration.path, { clock, log, watch: options.watch ?? true });
+    const engine = makeEngine(options, clock, log, source.startTimeout);
+    engine.attach(source, includeOf(options, env, source.include), new TlsContexts({ providers: source.certificateProviders, clock, log }));
+    return { engine, attached: Promise.resolve() };
+  }
+  const { bootstrap } = configuration;
+  const engine = makeEngine(options, clock, log, undefined);
+  const include = includeOf(options, env, undefined) ?? hostPatterns([]);
+  const attached = openXds(bootstrap, options, engine).then((source) =>
+    engine.attach(source, include, new TlsContexts({ providers: bootstrap.certificateProviders, clock, log })),
+  );
+  attached.catch((error: unknown) => engine.abandon(`xDS could not be started: ${String(error)}`, include));
+  return { engine, attached };
+}
+
+function makeEngine(options: MeshOptions, clock: Clock, log: Logger, fileTimeoutMs: number | undefined): MeshEngine {
+  const startTimeoutMs = options.startTimeout ?? fileTimeoutMs ?? 15_000;
+  if (!(startTimeoutMs >= 0)) throw new MeshError('ERR_MESH_OPTION', `startTimeout must be a number of milliseconds, not ${String(startTimeoutMs)}`);
+  const breakers = Object.entries(options.breakers ?? {}).map(([name, breaker]) => [name, { ...DEFAULT_BREAKER, ...breaker }] as const);
+  return new MeshEngine({
     clock,
-    random,
+    random: options.random ?? realRandom,
     log,
-    telemetry,
-    filters,
+    telemetry: new Telemetry({ clock, observers: options.observers ?? [], tracer: lateTracer(), bridge: bridgeIfExported }),
+    filters: [...(options.filters ?? []), ...FILTERS],
     lbPolicies: [...(options.lbPolicies ?? []), ...LB_POLICIES],
-    breakers: Object.fromEntries(Object.entries(options.breakers ?? {}).map(([name, breaker]) => [name, { ...DEFAULT_BREAKER, ...breaker }])),
+    breakers: Object.fromEntries(breakers),
     attemptLayers: options.attemptLayers ?? [],
     startTimeoutMs,
   });
-  const tls = (providers: Readonly<Record<string, CertificateProviderConfig>>): TlsContexts => new TlsContexts({ providers, clock, log });
-
-  if (configuration.kind === 'mesh-yaml') {
-    const source = MeshYamlSource.open(configuration.path, { clock, log, watch: options.watch ?? true });
-    const attach = (): void => engine.attach(source, includeOf(options, env, source.include), tls(source.certificateProviders));
-    if (source.complete) {
-      attach();
-      return { engine, attached: Promise.resolve() };
-    }
-    return { engine, attached: source.loaded.then(attach) };
-  }
-  const { bootstrap } = configuration;
-  const include = includeOf(options, env, undefined) ?? hostPatterns([]);
-  const attached = openXds(bootstrap, options, engine).then((source) => engine.attach(source, include, tls(bootstrap.certificateProviders)));
-  attached.catch((error: unknown) => engine.abandon(`xDS could not be started: ${String(error)}`, include));
-  return { engine, attached };
 }
 
 /** Where `@opentelemetry/api` keeps its globals; `trace` and `metrics` are there once somebody registered a provider. */

@@ -119,7 +119,7 @@ export class ServerLink {
           this.#run = undefined;
           const problem = `${server.uri}: ${grpcStatusName(code)}${details === '' ? '' : `: ${details}`}`;
           if (ended.responses > 0) {
-            log.info('the control plane ended the stream', { server: server.uri, status: grpcStatusName(code), details });
+            if (!this.#stop.signal.aborted) log.info('the control plane ended the stream', { server: server.uri, status: grpcStatusName(code), details });
             resolve();
           } else {
             this.#failed(problem);

@@ -22,7 +22,6 @@ export function meshFile({ ports, split, mtls }: MeshState): string {
   const at = (role: string): string[] => ports.filter((one) => one.role === role).map(({ port }) => `127.0.0.1:${port}`);
   const tls = mtls === 'use' || mtls === 'strict' ? 'strict' : 'off';
   const prices = ports.filter(({ role }) => role === 'prices').map(({ name, port }) => `      - { address: "127.0.0.1:${port}", labels: { version: ${/v\d/.exec(name)?.[0]} } }`);
-  const behind = ports.filter(({ role }) => role !== 'web');
   return `version: 1
 identity: { trustDomain: ${TRUST_DOMAIN} }
 services:
@@ -47,19 +46,22 @@ ${prices.join('\n')}
         retries: { attempts: 4, on: [connect-failure, refused-stream, 503] }
     outlier: { consecutive5xx: 5, ejection: ${EJECTION_MS / 1000}s, maxEjected: 50%, interval: 200ms }
     limits: { maxRetries: 100 }
-${inbound(mtls, behind)}`;
+${inbound(mtls, ports)}`;
 }
 
 type Port = MeshState['ports'][number];
 
-function inbound(mtls: MeshState['mtls'], behind: readonly Port[]): string {
-  if (mtls === 'off') return `inbound:\n${behind.map(({ port }) => `  - { port: ${port} }`).join('\n')}\n`;
-  if (mtls === 'strict') return `inbound:\n${behind.map((port) => `  - { port: ${port.port}, mtls: strict, allow: [{ from: ["${callerOf(port)}"] }] }`).join('\n')}\n`;
-  return `resources:\n${behind.map((port) => `  - ${JSON.stringify(bothListener(port.port))}`).join('\n')}\n`;
-}
-
-function callerOf({ role }: Port): string {
-  return role === 'web' ? '' : spiffeId(CALLERS[role]);
+function inbound(mtls: MeshState['mtls'], ports: readonly Port[]): string {
+  const between = mtls === 'accept' || mtls === 'use';
+  const entries: string[] = [];
+  const resources: string[] = [];
+  for (const one of ports) {
+    // Users come in without a certificate.
+    if (one.role === 'web' || mtls === 'off') entries.push(`  - { port: ${one.port} }`);
+    else if (between) resources.push(`  - ${JSON.stringify(bothListener(one.port))}`);
+    else entries.push(`  - { port: ${one.port}, mtls: strict, allow: [{ from: ["${spiffeId(CALLERS[one.role])}"] }] }`);
+  }
+  return `inbound:\n${entries.join('\n')}\n${between ? `resources:\n${resources.join('\n')}\n` : ''}`;
 }
 
 const TYPES = 'type.googleapis.com/envoy.extensions';

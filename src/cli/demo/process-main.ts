@@ -4,12 +4,10 @@
  */
 import { rmSync } from 'node:fs';
 import { basename } from 'node:path';
-import type { FromProcess, Order, RoleName } from './messages.ts';
+import type { ControlPlaneOrders, FromProcess, Order, RoleName, WorkloadOrders } from './messages.ts';
 
 /** Prefix of the one folder that a demo makes. */
 export const HOME_PREFIX = 'inmesh-demo-';
-
-export type Handlers = Readonly<Record<string, (argument: never) => Promise<unknown>>>;
 
 export type Tell = (message: FromProcess) => void;
 
@@ -18,7 +16,7 @@ const tell: Tell = (message) => {
   if (process.connected) process.send?.(message, undefined, {}, () => undefined);
 };
 
-async function play(role: RoleName): Promise<Handlers> {
+async function play(role: RoleName): Promise<ControlPlaneOrders | WorkloadOrders> {
   switch (role) {
     case 'control-plane':
       return (await import('./process-control-plane.ts')).controlPlaneRole(tell);
@@ -33,11 +31,11 @@ async function play(role: RoleName): Promise<Handlers> {
   }
 }
 
-async function obey(handlers: Promise<Handlers>, order: Order): Promise<void> {
+async function obey(role: ReturnType<typeof play>, order: Order): Promise<void> {
   try {
-    const handler = (await handlers)[order.kind];
+    const handler = ((await role) as unknown as Readonly<Record<string, (argument: unknown) => Promise<unknown>>>)[order.kind];
     if (handler === undefined) throw new TypeError(`unknown order ${order.kind}`);
-    tell({ kind: 'answer', id: order.id, value: (await handler(order.argument as never)) ?? null });
+    tell({ kind: 'answer', id: order.id, value: (await handler(order.argument)) ?? null });
   } catch (error) {
     tell({ kind: 'refusal', id: order.id, reason: error instanceof Error ? error.message : String(error) });
   }
@@ -56,9 +54,9 @@ function abandon(): void {
 }
 
 if (process.send !== undefined && process.argv[2] !== undefined) {
-  const handlers = play(process.argv[2] as RoleName);
-  handlers.catch(() => undefined);
-  process.on('message', (order: Order) => void obey(handlers, order));
+  const role = play(process.argv[2] as RoleName);
+  role.catch(() => undefined);
+  process.on('message', (order: Order) => void obey(role, order));
   process.on('disconnect', abandon);
   // Ctrl+C reaches the whole process group; the parent ends the others in order.
   process.on('SIGINT', () => undefined);

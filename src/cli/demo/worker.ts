@@ -26,9 +26,11 @@ interface Pending {
   reject(error: Error): void;
 }
 
-type Orders<O> = { readonly [K in keyof O]: (argument: never) => Promise<unknown> };
+type Argument<O, K extends keyof O> = O[K] extends (argument: infer A) => Promise<unknown> ? A : never;
+type Answer<O, K extends keyof O> = O[K] extends (argument: never) => Promise<infer R> ? R : never;
 
-export class Worker<O extends Orders<O>> {
+/** `O`: the orders that its role takes. */
+export class Worker<O> {
   readonly name: string;
   readonly exited: Promise<Exit>;
   readonly #child: ChildProcess;
@@ -77,7 +79,7 @@ export class Worker<O extends Orders<O>> {
     return this.#exit === undefined;
   }
 
-  ask<K extends keyof O & string>(kind: K, argument: Parameters<O[K]>[0]): Promise<Awaited<ReturnType<O[K]>>> {
+  ask<K extends keyof O & string>(kind: K, argument: Argument<O, K>): Promise<Answer<O, K>> {
     const id = ++this.#orders;
     const order: Order = { id, kind, argument };
     return new Promise((resolve, reject) => {
@@ -85,7 +87,7 @@ export class Worker<O extends Orders<O>> {
         reject(new MeshError('ERR_MESH_CLOSED', `${this.name} is not running`));
         return;
       }
-      this.#pending.set(id, { resolve: (value) => resolve(value as Awaited<ReturnType<O[K]>>), reject });
+      this.#pending.set(id, { resolve: (value) => resolve(value as Answer<O, K>), reject });
       this.#child.send(order, (error) => {
         if (error !== null && this.#pending.delete(id)) reject(error);
       });
