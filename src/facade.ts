@@ -2,10 +2,11 @@
  * What an application holds: `Mesh`. Its getters load their adapter on first use, so that an application pays only for the libraries
  * that it calls through.
  */
-import type { Server as HttpServer } from 'node:http';
+import type { IncomingMessage, Server as HttpServer } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
-import type { ChannelOptions, ServerCredentials, ServerInterceptor } from '@grpc/grpc-js';
+import type { ChannelOptions, Metadata, ServerCredentials, ServerInterceptor } from '@grpc/grpc-js';
 import type { Dispatcher } from 'undici';
+import type { Peer } from './core/call.ts';
 import { MeshError } from './core/errors.ts';
 import type { MeshDescription } from './describe.ts';
 import { describe } from './describe.ts';
@@ -30,12 +31,16 @@ export interface MeshGrpc {
   serverInterceptors(): ServerInterceptor[];
   /** For `server.bindAsync(address, mesh.grpc.serverCredentials(), …)`: TLS as the xDS server listener says; never weaker. */
   serverCredentials(): ServerCredentials;
+  /** Who sent the call that a handler is serving: addresses, and the SPIFFE id its certificate proved (`peer.tls.uriSans[0]`). */
+  peerOf(call: { readonly metadata: Metadata }): Peer | undefined;
 }
 
 /** The inbound side for `node:http`, and so for Express, Fastify, Koa and Hono. */
 export interface MeshHttp {
   /** Runs the server's requests through the inbound stack of its bound address; returns the same server. */
   server<S extends HttpServer | HttpsServer>(server: S): S;
+  /** Who sent a request: addresses, and the SPIFFE id its certificate proved (`peer.tls.uriSans[0]`). */
+  peerOf(request: IncomingMessage): Peer | undefined;
 }
 
 /** A mesh in this process. Made by `createMesh()`. */

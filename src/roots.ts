@@ -4,8 +4,7 @@
  */
 import type { ListenerConfig } from './config/listener.ts';
 import type { ConfigSource, ResourceKey } from './config/resource.ts';
-import { resolve } from './config/resolve.ts';
-import { managersOf } from './config/resolve.ts';
+import { managersOf, refresh, resolve } from './config/resolve.ts';
 import type { Snapshot } from './config/snapshot.ts';
 import type { OutboundTarget } from './core/target.ts';
 import type { Clusters } from './cluster/clusters.ts';
@@ -19,14 +18,22 @@ export interface Root {
   status: 'waiting' | 'ready' | 'failed';
   /** Kept from the last complete configuration, also while a newer one is incomplete or broken. */
   plan: RootPlan | undefined;
+  /** What the plan serves, with the endpoints of now (a plan outlives their updates). */
+  snapshot: Snapshot | undefined;
   reason: string;
   missing: readonly ResourceKey[];
+  /** Asked for by name, so never forgotten; others came with the hosts of calls. */
+  pinned: boolean;
 }
 
 export type Lookup =
   | { readonly status: 'ready'; readonly tables: readonly RouteTable<OutboundTarget>[]; readonly listener: string }
   | { readonly status: 'failed'; readonly reason: string }
   | { readonly status: 'waiting'; readonly asked: readonly string[] };
+
+/** Beyond this number, listeners that do not exist are forgotten (an application that calls whatever hosts it is given may meet any number). */
+const MAX_ROOTS = 1000;
+const MAX_LOOKUPS = 10_000;
 
 export class Roots {
   readonly #source: ConfigSource;
@@ -36,6 +43,8 @@ export class Roots {
   readonly #roots = new Map<string, Root>();
   #lookups = new Map<string, Lookup>();
   #wanted = '';
+  /** The listeners that the source had by itself when lookups were last forgotten. */
+  #listed: readonly unknown[] = [];
 
   constructor(source: ConfigSource, clusters: Clusters, plan: PlanDeps, onChange: () => void) {
     this.#source = source;
@@ -49,10 +58,14 @@ export class Roots {
   }
 
   /** Starts to follow a listener; a source that answers at once has it ready on return. */
-  demand(name: string): Root {
+  demand(name: string, pinned = true): Root {
     const known = this.#roots.get(name);
-    if (known !== undefined) return known;
-    const root: Root = { name, status: 'waiting', plan: undefined, reason: '', missing: [] };
+    if (known !== undefined) {
+      known.pinned ||= pinned;
+      return known;
+    }
+    if (this.#roots.size >= MAX_ROOTS) this.#forget();
+    const root: Root = { name, status: 'waiting', plan: undefined, snapshot: undefined, reason: '', missing: [], pinned };
     this.#roots.set(name, root);
     this.sync();
     return root;
@@ -63,6 +76,7 @@ export class Roots {
     let found = this.#lookups.get(authority);
     if (found === undefined) {
       found = this.#find(authority);
+      if (this.#lookups.size >= MAX_LOOKUPS) this.#lookups.clear();
       this.#lookups.set(authority, found);
     }
     return found;
@@ -70,9 +84,10 @@ export class Roots {
 
   /** Resolves every root again; swaps in what is complete. One synchronous step: no caller sees half of it. */
   sync(): void {
-    let changed = false;
+    let changed = this.#relisted();
     const used: ResourceKey[] = [];
     const complete: { root: Root; snapshot: Snapshot }[] = [];
+    const kept: { root: Root; snapshot: Snapshot }[] = [];
     for (const root of this.#roots.values()) {
       const resolution = resolve(root.name, this.#source);
       used.push(...resolution.used);
@@ -84,25 +99,28 @@ export class Roots {
       }
       if (resolution.status === 'failed') {
         // The last good configuration goes only when the source says that the listener is gone.
+        if (root.plan !== undefined || root.reason !== resolution.reason) changed = true;
         root.status = 'failed';
         root.reason = resolution.reason;
-        if (root.plan !== undefined) changed = true;
         root.plan = undefined;
-      } else if (root.plan === undefined) {
+        root.snapshot = undefined;
+      } else if (root.snapshot === undefined) {
         root.status = 'waiting';
+      } else {
+        const refreshed = refresh(root.snapshot, this.#source);
+        used.push(...refreshed.used);
+        kept.push({ root, snapshot: refreshed.snapshot });
       }
       changed ||= before !== root.status;
     }
-    // Clusters first, so that no route leads to one that does not run.
-    const live = complete.map(({ snapshot }) => snapshot);
-    for (const root of this.#roots.values()) {
-      if (root.plan !== undefined && !complete.some((entry) => entry.root === root)) live.push(root.plan.snapshot);
-    }
-    this.#clusters.reconcile(live);
-    for (const { root, snapshot } of complete) {
+    // Clusters first, so that no route leads to one that does not run. What is kept comes before what is new: a shared cluster is as new.
+    const live = [...kept, ...complete];
+    this.#clusters.reconcile(live.map(({ snapshot }) => snapshot));
+    for (const { root, snapshot } of live) {
       const plan = compile(snapshot, root.plan, this.#plan);
       changed ||= plan !== root.plan || root.status !== 'ready';
       root.plan = plan;
+      root.snapshot = snapshot;
       root.status = 'ready';
       root.reason = '';
     }
@@ -110,6 +128,25 @@ export class Roots {
     if (changed) {
       this.#lookups = new Map();
       this.#onChange();
+    }
+  }
+
+  /** Whether the source has other listeners by itself than before: they may serve hosts whose look-up is remembered. */
+  #relisted(): boolean {
+    const listed = this.#source.listeners().map((name) => {
+      const state = this.#source.get('listener', name);
+      return state.status === 'present' ? state.value : name;
+    });
+    if (listed.length === this.#listed.length && listed.every((value, index) => value === this.#listed[index])) return false;
+    this.#listed = listed;
+    return true;
+  }
+
+  /** Half of the room, the oldest first; a host that is called again is asked for again. */
+  #forget(): void {
+    for (const [name, root] of this.#roots) {
+      if (this.#roots.size <= MAX_ROOTS / 2) return;
+      if (root.status === 'failed' && !root.pinned) this.#roots.delete(name);
     }
   }
 
@@ -127,7 +164,7 @@ export class Roots {
     const reasons: string[] = [];
     let waiting = false;
     for (const name of asked) {
-      const root = this.demand(name);
+      const root = this.demand(name, false);
       if (root.plan !== undefined) {
         const tables = tablesOf(root.plan);
         if (tables.length > 0) return { status: 'ready', tables, listener: name };

@@ -19,10 +19,13 @@ export class Clusters {
     return this.#running.values();
   }
 
-  /** New clusters are made, known ones updated in place, unnamed ones closed once their calls have ended. */
+  /**
+   * New clusters are made, known ones updated in place, unnamed ones closed once their calls have ended. Where snapshots differ, the later
+   * one counts; a cluster that one of them has is kept though another has it not.
+   */
   reconcile(snapshots: Iterable<Snapshot>): void {
     const named = new Map<string, ResolvedCluster>();
-    for (const snapshot of snapshots) for (const [name, resolved] of snapshot.clusters) named.set(name, resolved);
+    for (const snapshot of snapshots) for (const [name, resolved] of snapshot.clusters) if (resolved.ok || !named.has(name)) named.set(name, resolved);
     for (const [name, resolved] of named) if (resolved.ok) this.#update(name, resolved);
     for (const [name, cluster] of this.#running) {
       const resolved = named.get(name);

@@ -73,6 +73,20 @@ class Walk {
   }
 }
 
+/**
+ * The clusters of a snapshot that stays in force while a newer one is incomplete, as they are now: their endpoints and limits go on
+ * following the source. What the source no longer has stays as it was.
+ */
+export function refresh(snapshot: Snapshot, cache: ResourceCache): { readonly used: readonly ResourceKey[]; readonly snapshot: Snapshot } {
+  const walk = new Walk(cache);
+  const clusters = new Map<string, ResolvedCluster>();
+  for (const [name, before] of snapshot.clusters) {
+    const now = walk.cluster(name);
+    clusters.set(name, now?.ok === true ? now : before);
+  }
+  return { used: walk.used, snapshot: { ...snapshot, clusters } };
+}
+
 export function resolve(root: string, cache: ResourceCache): Resolution {
   const walk = new Walk(cache);
   const key: ResourceKey = { kind: 'listener', name: root };

@@ -20,7 +20,7 @@ const VARIANTS = ['bare', 'bare (again)', 'mesh', 'xds'] as const;
 type Variant = (typeof VARIANTS)[number];
 const CONCURRENCIES = [1, 50] as const;
 /** Calls of one block, by concurrency. */
-const BLOCK: Record<(typeof CONCURRENCIES)[number], number> = { 1: 100, 50: 300 };
+const BLOCK: Record<(typeof CONCURRENCIES)[number], number> = { 1: 40, 50: 100 };
 
 /** CPU microseconds per call: concurrency, then variant; index is the round. */
 type Samples = Record<string, Record<Variant, number[]>>;
@@ -130,8 +130,8 @@ async function launch(rounds: number, warmUp: number, seed: number, port: number
 }
 
 export async function run({ quick, progress }: BenchOptions): Promise<BenchRow[]> {
-  const [launches, rounds, warmUp] = quick ? [2, 40, 15] : [5, 150, 60];
-  progress(`hop, gRPC: ${launches} launches of ${rounds} rounds${quick ? ' (full: 5 of 150)' : ''}`);
+  const [launches, rounds, warmUp] = quick ? [2, 120, 40] : [5, 500, 120];
+  progress(`hop, gRPC: ${launches} launches of ${rounds} rounds${quick ? ' (full: 5 of 500)' : ''}`);
   const server = start(['--serve']);
   try {
     const [line] = (await once(server.stdout ?? server, 'data')) as [Buffer];

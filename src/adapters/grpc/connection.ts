@@ -141,7 +141,10 @@ export class GrpcConnection implements Connection, Line, Alarm, HandshakeWatcher
   onAlarm(): void {
     this.#connectTimer = undefined;
     const failed = failure(FAILURES.connectionFailure, `${this.#endpoint.address}: no connection within ${this.#endpoint.cluster.connectTimeoutMs} ms`);
-    for (const exchange of [...(this.#waiting ?? [])]) exchange.cancel(failed);
+    // A retry may come back to this endpoint: it waits in a set of its own.
+    const waiting = this.#waiting;
+    this.#connected();
+    for (const exchange of waiting ?? []) exchange.cancel(failed);
   }
 
   /** Calls on the lane do not count for grpc-js's idle timer: once a minute it is told that the channel is in use. */

@@ -48,6 +48,8 @@ export class Exchange implements Cancellable, Reply, ReplyBody, Outlet, WireList
   readonly #front: Front;
   /** Takes the head on the promise path; undefined on the direct path. */
   readonly #resolve: ((reply: Reply) => void) | undefined;
+  #metadata: Metadata | undefined = undefined;
+  /** Made when a layer looks at the headers. */
   #view: MetadataView | undefined = undefined;
   #headSeen = false;
   #delivered = false;
@@ -65,7 +67,7 @@ export class Exchange implements Cancellable, Reply, ReplyBody, Outlet, WireList
   }
 
   get headers(): HeaderMap {
-    this.#view ??= new MetadataView(new Metadata(), true);
+    this.#view ??= new MetadataView(this.#metadata ?? new Metadata(), true);
     return this.#view;
   }
 
@@ -81,7 +83,7 @@ export class Exchange implements Cancellable, Reply, ReplyBody, Outlet, WireList
     if (this.#ended) return;
     this.attempt.markSent();
     this.#headSeen = true;
-    this.#view = new MetadataView(metadata, true);
+    this.#metadata = metadata;
     this.#head(this);
   }
 
@@ -105,7 +107,7 @@ export class Exchange implements Cancellable, Reply, ReplyBody, Outlet, WireList
     }
     // Trailers-only: the status is known with the head, so the attempt may still be retried (gRFC A6).
     this.grpcStatus = status.code;
-    this.#view = new MetadataView(status.metadata, true);
+    this.#metadata = status.metadata;
     this.#end = status;
     this.#head(this);
   }
@@ -127,7 +129,7 @@ export class Exchange implements Cancellable, Reply, ReplyBody, Outlet, WireList
     const front = this.#front;
     this.#delivered = true;
     front.commit(this);
-    if (this.#headSeen) front.onMetadata(this.#view?.metadata ?? new Metadata());
+    if (this.#headSeen) front.onMetadata(this.#metadata ?? new Metadata());
     const held = this.#held;
     if (held !== undefined) {
       this.#held = undefined;

@@ -1,18 +1,21 @@
 /** The gRPC adapter of one mesh: channels for generated stubs, interceptors and credentials for servers. */
-import type { ChannelOptions, ClientOptions, ServerCredentials, ServerInterceptor } from '@grpc/grpc-js';
+import type { ChannelOptions, ClientOptions, Metadata, ServerCredentials, ServerInterceptor } from '@grpc/grpc-js';
+import type { Peer } from '../../core/call.ts';
 import type { InboundEngine, OutboundEngine } from '../../core/engine.ts';
 import { channelFactory } from './channel.ts';
+import { peerOf } from './peer.ts';
 import { ServerPorts } from './server-ports.ts';
 import { MeshServerCredentials } from './server-credentials.ts';
 import { serverInterceptor } from './server-interceptor.ts';
 
-export { createGrpcTransport } from './transport.ts';
 export { peerOf } from './peer.ts';
+export { createGrpcTransport } from './transport.ts';
 
 export interface GrpcSides {
   channelOptions(options?: ChannelOptions): ClientOptions;
   serverInterceptors(): ServerInterceptor[];
   serverCredentials(): ServerCredentials;
+  peerOf(call: { readonly metadata: Metadata }): Peer | undefined;
 }
 
 export function createGrpc(engine: OutboundEngine & InboundEngine): GrpcSides {
@@ -25,5 +28,6 @@ export function createGrpc(engine: OutboundEngine & InboundEngine): GrpcSides {
       return [serverInterceptor(engine, ports, false)];
     },
     serverCredentials: () => new MeshServerCredentials(ports, serverInterceptor(engine, ports, true)),
+    peerOf,
   };
 }

@@ -102,7 +102,8 @@ export class Outbox {
     const done = outlet.writing ? outlet.nextMessage - 1 : outlet.nextMessage;
     const count = done - this.#dropped;
     if (count <= 0) return;
-    this.#entries.splice(0, count);
+    if (count === this.#entries.length) this.#entries.length = 0;
+    else this.#entries.splice(0, count);
     this.#dropped = done;
   }
 }

@@ -9,7 +9,7 @@ import type { Peer } from '../../core/call.ts';
 import type { Alarm, Clock, Timer } from '../../core/clock.ts';
 import type { ConnectionFacts, InboundChain, InboundListener } from '../../core/engine.ts';
 import type { ServerSecurity } from '../../core/tls.ts';
-import { peerTlsOf } from '../../security/identity.ts';
+import { peerTlsOf } from '../../core/peer-identity.ts';
 import type { ClientHello } from './client-hello.ts';
 import { helloLength, MAX_HELLO, readClientHello } from './client-hello.ts';
 
@@ -137,11 +137,16 @@ export class Accepting implements Alarm {
       ALPNProtocols: ['http/1.1'],
     }));
     tls.on('error', this.#close);
+    // The raw socket tells of nothing while TLS reads it: a peer that leaves before the handshake is over is seen here only.
+    tls.once('end', this.#close);
+    tls.once('close', this.#close);
     tls.once('secure', () => {
       const verified = verify(tls, security);
       if (verified === 'refused') return this.#close();
       this.#release();
       tls.off('error', this.#close);
+      tls.off('end', this.#close);
+      tls.off('close', this.#close);
       const peer: Peer = { ...peerOfSocket(this.#socket, facts), tls: peerTlsOf(tls, verified === 'verified') };
       this.#events.onAccepted(tls, facts, chain, peer);
     });

@@ -13,6 +13,7 @@ import { failure, FAILURES } from '../../core/failure.ts';
 import { failureReply } from '../../core/reply.ts';
 import { Accepting, factsOf, peerOfSocket } from './accept.ts';
 import { connectionOf, InboundConnection } from './connections.ts';
+import type { RunApplication } from './exchange.ts';
 import { InboundExchange } from './exchange.ts';
 import { hasSeveralHosts } from './headers.ts';
 import { writeLocal } from './response.ts';
@@ -23,6 +24,7 @@ class AttachedServer {
   readonly #engine: InboundEngine;
   readonly #server: HttpServer | HttpsServer;
   readonly #emit: Emit;
+  readonly #run: RunApplication = (request, response) => void this.#emit('request', request, response);
   readonly #ownTls: boolean;
   readonly #connections = new Set<InboundConnection>();
   #listener: InboundListener | undefined;
@@ -124,7 +126,8 @@ class AttachedServer {
       this.#refuse(connection, request, response);
       return true;
     }
-    new InboundExchange(this.#engine, connection, request, response, (req, res) => void this.#emit(event, req, res)).start();
+    const run = event === 'request' ? this.#run : (req: IncomingMessage, res: ServerResponse): void => void this.#emit(event, req, res);
+    new InboundExchange(this.#engine, connection, request, response, run).start();
     return true;
   }
 

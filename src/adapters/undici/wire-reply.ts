@@ -42,7 +42,10 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
   #resume: (() => void) | undefined;
   #early: Buffer[] = [];
   #earlyBytes = 0;
+  /** The wire waits for `#resume`. */
   #paused = false;
+  /** The application wants no data now. */
+  #waiting = false;
   #end: { readonly trailers: RawHeaders | null } | { readonly error: Error } | undefined;
   #drained = 0;
 
@@ -86,8 +89,12 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
   }
 
   onData(chunk: Buffer): boolean {
-    if (this.#state === 'delivering') return this.#sink?.onData(chunk) !== false;
-    if (this.#state === 'held') {
+    if (this.#state === 'delivering' && !this.#waiting) {
+      this.#waiting = this.#sink?.onData(chunk) === false;
+      this.#paused = this.#waiting;
+      return !this.#waiting;
+    }
+    if (this.#state === 'held' || this.#state === 'delivering') {
       this.#early.push(chunk);
       this.#earlyBytes += chunk.length;
       this.#paused = this.#earlyBytes >= EARLY_LIMIT;
@@ -99,7 +106,7 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
   }
 
   onComplete(trailers: RawHeaders | null): void {
-    if (this.#state === 'held') {
+    if (this.#state === 'held' || this.#waiting) {
       this.#end = { trailers };
       this.attempt.end(this.status, undefined, undefined);
     } else if (this.#state === 'delivering') {
@@ -116,7 +123,7 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
     if (state === 'done') return;
     if (state === 'open') {
       this.#fail(this.#failureFor(error, false));
-    } else if (state === 'held') {
+    } else if (state === 'held' || (state === 'delivering' && this.#waiting)) {
       this.#end = { error };
       this.attempt.end(this.status, undefined, this.#failureFor(error, true));
     } else {
@@ -132,8 +139,8 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
     if (this.#state !== 'held') return;
     this.#state = 'delivering';
     const to = (this.#sink = sink as ReplySink);
-    const go = to.takeHead(this, () => this.#go(true));
-    if (go !== false) this.#go(this.#paused);
+    this.#waiting = to.takeHead(this, () => this.#go()) === false;
+    if (!this.#waiting) this.#go();
   }
 
   discard(): void {
@@ -152,16 +159,21 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
     else if (this.#state === 'open') this.#fail(failed);
   }
 
-  /** Starts the body, or goes on with it after a pause of the application; `resume`: the wire waits for it. */
-  #go(resume: boolean): void {
+  /** Starts the body, or goes on with it after a pause of the application. */
+  #go(): void {
     const sink = this.#sink;
     if (sink === undefined || this.#state !== 'delivering') return;
+    this.#waiting = false;
     for (let chunk = this.#early.shift(); chunk !== undefined; chunk = this.#early.shift()) {
-      if (sink.onData(chunk) === false) return;
+      if (sink.onData(chunk) !== false) continue;
+      this.#waiting = true;
+      return;
     }
     const end = this.#end;
     if (end === undefined) {
-      if (resume) this.#resume?.();
+      if (!this.#paused) return;
+      this.#paused = false;
+      this.#resume?.();
       return;
     }
     this.#state = 'done';
