@@ -2,6 +2,7 @@
 import type { Metadata } from '@grpc/grpc-js';
 import type { PeerCertificate } from 'node:tls';
 import type { Peer, PeerTls } from '../../core/call.ts';
+import { parseSubjectAltNames, rfc2253 } from '../../core/peer-identity.ts';
 
 /** Key of grpc-js's opaque metadata values; never sent. */
 const PEER_KEY = 'inmesh.peer';
@@ -42,33 +43,14 @@ export function unmapped(address: string): string {
 
 const ANONYMOUS: PeerTls = { authenticated: false, uriSans: [], dnsSans: [], subject: '' };
 
-/** `authenticated`: the certificate was asked for and verified. */
+/** `authenticated`: the certificate was asked for and verified. A certificate whose names cannot be read proves nobody. */
 export function peerTls(certificate: PeerCertificate | undefined, authenticated: boolean, subject: string | undefined): PeerTls {
-  if (certificate === undefined || !authenticated) return ANONYMOUS;
-  const names = splitNames(certificate.subjectaltname ?? '');
+  const names = certificate === undefined || !authenticated ? undefined : parseSubjectAltNames(certificate.subjectaltname);
+  if (names === undefined) return ANONYMOUS;
   return {
     authenticated,
-    uriSans: names.filter((name) => name.startsWith('URI:')).map((name) => plain(name.slice(4))),
-    dnsSans: names.filter((name) => name.startsWith('DNS:')).map((name) => plain(name.slice(4))),
-    subject: rfc2253(subject ?? ''),
+    uriSans: names.filter((name) => name.type === 'uri').map((name) => name.value),
+    dnsSans: names.filter((name) => name.type === 'dns').map((name) => name.value),
+    subject: rfc2253(subject),
   };
-}
-
-/** Node's text is `URI:a, DNS:b`; a value with a comma or a quote in it is a JSON string (CVE-2021-44532). */
-function splitNames(text: string): string[] {
-  return text.match(/(?:[^,"]|"(?:[^"\\]|\\.)*")+/g)?.map((name) => name.trim()) ?? [];
-}
-
-function plain(value: string): string {
-  if (!value.startsWith('"')) return value;
-  try {
-    return String(JSON.parse(value));
-  } catch {
-    return '';
-  }
-}
-
-/** `X509Certificate.subject` has a line per attribute, in the order of the encoding and escaped as RFC 2253 wants; that text is reversed. */
-function rfc2253(subject: string): string {
-  return subject.split('\n').filter((line) => line !== '').toReversed().join(',');
 }

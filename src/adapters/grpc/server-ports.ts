@@ -77,12 +77,18 @@ export class ServerPorts {
       for (const handler of handlers) Reflect.apply(handler, server, [socket]);
     };
     server.on('connection', (socket) => this.#accept(server, socket, pass));
+    // gRFC A36: the listener is asked for as soon as the port is known, not by the first caller, who would be turned away.
+    server.once('listening', () => void this.#listenerOf(server));
+  }
+
+  #listenerOf(server: Server): InboundListener | undefined {
+    const bound = server.address();
+    return bound === null || typeof bound === 'string' ? undefined : this.#engine.listen(bound.address, bound.port);
   }
 
   #accept(server: Server, socket: Socket, pass: (socket: Socket) => void): void {
     socket.on('error', () => socket.destroy());
-    const bound = server.address();
-    const listener = bound === null || typeof bound === 'string' ? undefined : this.#engine.listen(bound.address, bound.port);
+    const listener = this.#listenerOf(server);
     if (listener?.state === 'passthrough') {
       this.#admit(socket, { listener, chain: undefined, peer: peerFrom(socket, undefined) });
       pass(socket);

@@ -13,9 +13,10 @@ export class IncomingHeaders implements HeaderMap {
   }
 
   get(name: string): string | undefined {
-    const value = this.#message.headers[name];
+    const { headers } = this.#message;
+    const value = headers[name];
     // Node joins values as HTTP wants: cookies with `; `, others with `, `. Envoy joins with a bare comma (R-21).
-    if (value === undefined) return undefined;
+    if (value === undefined || !Object.hasOwn(headers, name)) return undefined;
     if (typeof value !== 'string') return value.join(',');
     return value.includes(', ') && name !== 'cookie' ? (this.#raw(name) ?? value) : value;
   }
@@ -34,7 +35,7 @@ export class IncomingHeaders implements HeaderMap {
   }
 
   has(name: string): boolean {
-    return this.#message.headers[name] !== undefined;
+    return Object.hasOwn(this.#message.headers, name);
   }
 
   set(name: string, value: string): void {
@@ -44,7 +45,7 @@ export class IncomingHeaders implements HeaderMap {
 
   append(name: string, value: string): void {
     const { headers, rawHeaders } = this.#message;
-    const before = headers[name];
+    const before = Object.hasOwn(headers, name) ? headers[name] : undefined;
     if (name === 'set-cookie') headers[name] = [...(headers[name] ?? []), value];
     else headers[name] = before === undefined ? value : `${String(before)}, ${value}`;
     rawHeaders.push(name, value);
@@ -52,7 +53,7 @@ export class IncomingHeaders implements HeaderMap {
 
   remove(name: string): void {
     const { headers, rawHeaders } = this.#message;
-    if (headers[name] === undefined) return;
+    if (!Object.hasOwn(headers, name)) return;
     delete headers[name];
     for (let i = rawHeaders.length - 2; i >= 0; i -= 2) if (rawHeaders[i]?.toLowerCase() === name) rawHeaders.splice(i, 2);
   }

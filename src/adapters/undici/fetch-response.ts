@@ -68,13 +68,17 @@ export class MeshResponse {
   }
 
   async blob(): Promise<Blob> {
-    const bytes = new Uint8Array(await this.#all());
-    return new Blob([bytes], { type: (rawHeader(this.#raw, 'content-type') ?? '').toLowerCase() });
+    return (await this.#real()).blob();
   }
 
   async formData(): Promise<FormData> {
+    return (await this.#real()).formData();
+  }
+
+  /** The platform's own, for what depends on its reading of the content type. */
+  async #real(): Promise<Response> {
     const bytes = new Uint8Array(await this.#all());
-    return new Response(bytes, { headers: this.headers }).formData();
+    return new Response(bytes, { headers: this.headers });
   }
 
   clone(): Response {

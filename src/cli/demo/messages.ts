@@ -18,7 +18,7 @@ export interface ControlPlaneOrders {
 export interface WorkloadOrders {
   /** Starts the mesh and the server; answers with the server's port. */
   open(opening: { readonly bootstrap: object; readonly name: string }): Promise<{ readonly port: number }>;
-  /** Settles when the mesh has its first complete configuration. */
+  /** Settles when both sides of the mesh have their first complete configuration. */
   ready(nothing: null): Promise<null>;
   report(nothing: null): Promise<Report>;
   /** Only `prices`: answer everything with 503, or work again. */

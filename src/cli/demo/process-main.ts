@@ -42,7 +42,7 @@ async function obey(role: ReturnType<typeof play>, order: Order): Promise<void> 
   // With the channel closed and everything of the role closed, nothing keeps the process alive.
   if (order.kind === 'close') {
     process.removeListener('disconnect', abandon);
-    process.disconnect(); setTimeout(() => console.error(process.getActiveResourcesInfo()), 1000).unref();
+    process.disconnect();
   }
 }
 

@@ -3,6 +3,7 @@ import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Attempt, Call } from '../../core/call.ts';
 import type { Clock } from '../../core/clock.ts';
+import { sleep } from '../../core/clock.ts';
 import { MeshError } from '../../core/errors.ts';
 import type { Logger } from '../../core/log.ts';
 import { silentLogger } from '../../core/log.ts';
@@ -38,6 +39,7 @@ class Tally implements Observer {
 /** What a role is made of once its mesh runs. */
 export interface Shop {
   readonly mesh: Mesh;
+  readonly clock: Clock;
   readonly tally: Tally;
   /** The port that it listens on. */
   readonly port: number;
@@ -68,7 +70,10 @@ export function workloadRole(tell: Tell, trade: Trade, fail: (failing: boolean) 
       return { port: shop.port };
     },
     async ready() {
-      await running().mesh.ready();
+      const { mesh, clock } = running();
+      await mesh.ready();
+      // That is the outbound side; the inbound one is there when the listener of the server is.
+      while (mesh.describe().listeners.some(({ status }) => status !== 'ready')) await sleep(clock, 10);
       return null;
     },
     report: () => Promise.resolve(reportOf(running())),
@@ -93,6 +98,7 @@ async function openShop(tell: Tell, trade: Trade, bootstrap: object, name: strin
   const server = await trade.serve(mesh, tally, name);
   return {
     mesh,
+    clock,
     tally,
     port: server.port,
     async close() {

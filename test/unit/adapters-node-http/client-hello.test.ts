@@ -7,12 +7,12 @@ import { helloLength, readClientHello } from '../../../src/adapters/node-http/cl
 import { listen, track } from '../../support/http-servers.ts';
 
 async function hello(options: object): Promise<Buffer> {
-  const received = Promise.withResolvers<Buffer>();
-  const server = createServer((socket) => socket.once('data', (bytes) => received.resolve(bytes)));
+  const server = createServer();
+  const received = new Promise<Buffer>((resolve) => server.on('connection', (one) => one.once('data', resolve)));
   track(server);
   const socket = connectTls({ port: await listen(server), host: '127.0.0.1', ...options });
   socket.on('error', () => undefined);
-  const bytes = await received.promise;
+  const bytes = await received;
   socket.destroy();
   return bytes;
 }

@@ -126,7 +126,9 @@ test('multipart: what the platform reads back is what was put in, with the lengt
   form.append('empty', '');
   form.append('file', new Blob([new Uint8Array([0, 255, 10, 13])], { type: 'x/y' }), 'f".bin');
   const body = new MultipartBody(form as never);
-  const bytes = Buffer.concat(await Array.fromAsync(body));
+  const parts: Uint8Array[] = [];
+  for await (const part of body) parts.push(part);
+  const bytes = Buffer.concat(parts);
   expect(bytes.length).toBe(body.length);
   const back = await new Response(bytes, { headers: { 'content-type': body.contentType } }).formData();
   const file = back.get('file') as File;
