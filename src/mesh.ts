@@ -130,6 +130,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
   attach(source: ConfigSource, include: HostPatterns | undefined, tls: TlsSupply): void {
     if (this.closed) {
       void source.close();
+      void tls.close();
       return;
     }
     const { clock, random, log } = this.parts;
@@ -334,7 +335,9 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
       if (call.cancelled !== undefined) return failureReply(call.cancelled);
       const opened = this.open(call);
       if (opened !== undefined) return opened;
-      if (!changed && this.clock.now() >= deadline) return this.#startTimeout(call);
+      if (changed || this.clock.now() < deadline) continue;
+      if (this.clock.now() >= call.deadline) return this.#refuse(call, FAILURES.deadlineExceeded, `the deadline passed while the configuration of "${call.head.authority}" was awaited`);
+      return this.#startTimeout(call);
     }
   }
 

@@ -49,7 +49,11 @@ export class MeshCluster implements Cluster {
   #endpoints: readonly MeshEndpoint[] = [];
   #outlier: OutlierDetector | undefined;
   readonly #reportsTo: Observer = {
-    onAttemptEnd: (attempt) => this.#outlier?.onAttemptEnd?.(attempt),
+    onAttemptEnd: (attempt) => {
+      this.#outlier?.onAttemptEnd(attempt);
+      const endpoint = attempt.endpoint as MeshEndpoint | undefined;
+      if (endpoint?.gone === true && endpoint.active === 0) void endpoint.drain();
+    },
   };
 
   constructor(config: ClusterConfig, deps: ClusterDeps) {
@@ -137,14 +141,14 @@ export class MeshCluster implements Cluster {
     }
     this.#endpoints = after;
     this.#places = places;
-    for (const endpoint of known.left()) void endpoint.drain();
+    for (const endpoint of known.left()) void endpoint.leave();
     this.#rebuild();
   }
 
   async close(): Promise<void> {
     this.#outlier?.close();
     this.breaker?.close();
-    await Promise.all(this.endpoints.map((endpoint) => endpoint.drain()));
+    await Promise.all(this.endpoints.map((endpoint) => endpoint.leave()));
   }
 
   #breakerOf(config: ClusterConfig): Breaker | undefined {

@@ -24,6 +24,8 @@ export class MeshEndpoint implements Endpoint {
   kept = true;
   active = 0;
   ejected = false;
+  /** No assignment names it any more; calls that began before may still use it, and what they open is closed after them. */
+  gone = false;
   #slots: Slot[] | undefined = undefined;
   #address: string | undefined = undefined;
 
@@ -73,6 +75,12 @@ export class MeshEndpoint implements Endpoint {
   /** How many connections or pools exist, for `describe()`. */
   get connections(): number {
     return this.#slots?.length ?? 0;
+  }
+
+  /** No new calls will come. */
+  leave(): Promise<void> {
+    this.gone = true;
+    return this.drain();
   }
 
   /** Lets running exchanges end and closes; the next call would open anew (a changed transport socket uses this). */

@@ -153,7 +153,7 @@ class Parser {
     const set = charSet(...ranges);
     if (rangesOf(set).some(([lo, hi]) => hi >= 0xd800 && lo <= MAX_CODE_POINT)) {
       // Only complements reach beyond the BMP; see `nativeSource`.
-      if (!(negated === false && ranges.every(([lo, hi]) => hi < 0xd800 || (lo < 0xd800 && hi === MAX_CODE_POINT)))) throw NOT_SIMPLE;
+      if (negated || !ranges.every(([lo, hi]) => hi < 0xd800 || (lo < 0xd800 && hi === MAX_CODE_POINT))) throw NOT_SIMPLE;
     }
     const [range] = rangesOf(set);
     if (!negated && range !== undefined && set.length === 2 && range[0] === range[1]) return one(range[0]);

@@ -1,7 +1,7 @@
 /** `HeaderMap` over every storage that adapters bring: one suite, the plain `HeaderList` as the model (property test). */
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { IncomingHeaders, OutgoingHeaders } from '../../src/adapters/node-http/headers.ts';
 import { hostOf, RequestHeaders, ResponseHead } from '../../src/adapters/undici/headers.ts';

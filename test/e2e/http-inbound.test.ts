@@ -1,6 +1,6 @@
 /** The inbound side on real sockets: Express, Fastify, Koa, Hono and plain servers behind the mesh, with axios, fetch and raw clients. */
 import { createServer } from 'node:http';
-import type { Server } from 'node:http';
+import type { IncomingMessage, Server } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { connect } from 'node:net';
 import { connect as connectTls } from 'node:tls';
@@ -62,7 +62,7 @@ const FRAMEWORKS: readonly (readonly [name: string, make: () => Promise<Server>]
     return createServer(app.callback());
   }],
   ['hono', async () => {
-    const app = new Hono<{ Bindings: { incoming: import('node:http').IncomingMessage } }>();
+    const app = new Hono<{ Bindings: { incoming: IncomingMessage } }>();
     app.get('/slow', () => new Promise(() => undefined));
     app.get('/who', (context) => context.json(peerOf(context.env.incoming) as never));
     app.post('/echo', async (context) => context.text(await context.req.text(), 200, { 'x-app': 'hono' }));

@@ -159,7 +159,7 @@ export async function startControlPlane(snapshot: string, options: ControlPlaneO
     log: async (node) => {
       const entries = ((await ask('/log')) ?? []) as readonly (LogEntry & { readonly type?: string })[];
       const streams = new Set(entries.filter((entry) => node === undefined || entry.node === node).map((entry) => entry.stream));
-      return entries.filter((entry) => streams.has(entry.stream)).map((entry) => ({ ...entry, type: entry.type?.slice(entry.type.lastIndexOf('.') + 1) ?? '' }));
+      return entries.filter((entry) => streams.has(entry.stream)).map((entry) => ({ ...entry, type: shortType(entry.type ?? '') }));
     },
     drop: async () => void (await ask('/drop', { method: 'POST' })),
     kill: running.kill,
@@ -197,6 +197,14 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   onTestFinished(() => mesh.close());
   return mesh;
 }
+
+/** Every resource that the mesh knows: `Type name version STATUS`. */
+export function known(mesh: Mesh): string[] {
+  const resources = mesh.describe().source?.resources ?? [];
+  return resources.map(({ typeUrl, name, version, status }) => `${shortType(typeUrl)} ${name} ${version} ${status}`);
+}
+
+const shortType = (url: string): string => url.slice(url.lastIndexOf('.') + 1);
 
 /** A plain HTTP server that answers its name and the request's headers. */
 export async function startBackend(name: string): Promise<number> {
@@ -292,4 +300,31 @@ export async function tally(n: number, one: () => Promise<string>, concurrency =
 export function expectShare(count: number | undefined, trials: number, probability: number, what = ''): void {
   const bound = 5 * Math.sqrt(trials * probability * (1 - probability));
   expect(Math.abs((count ?? 0) - trials * probability), `${what} ${count} of ${trials}, expected ${trials * probability} ± ${bound.toFixed(0)}`).toBeLessThanOrEqual(bound);
+}
+
+export interface Load {
+  /** Ends it; every answer there was. */
+  stop(): Promise<readonly string[]>;
+}
+
+/** Calls without a pause from several places, until it is stopped or the test ends. */
+export function startLoad(one: () => Promise<string>, concurrency = 8): Load {
+  const answers: string[] = [];
+  let running = true;
+  const workers = Promise.all(
+    Array.from({ length: concurrency }, async () => {
+      while (running) {
+        answers.push(await one());
+        // A call that fails at once must not keep everything else from running.
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    }),
+  );
+  const stop = async (): Promise<readonly string[]> => {
+    running = false;
+    await workers;
+    return answers;
+  };
+  onTestFinished(() => void stop());
+  return { stop };
 }

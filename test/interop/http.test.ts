@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Mesh } from '../../src/index.ts';
 import type { ControlPlane, ControlPlaneOptions, LogEntry } from './harness.ts';
-import { edit, expectShare, freePort, pause, peers, snapshotText, startBackend, startControlPlane, startMesh, tally, until } from './harness.ts';
+import { edit, expectShare, freePort, known, pause, peers, snapshotText, startBackend, startControlPlane, startLoad, startMesh, tally, until } from './harness.ts';
 
 const CALLS = 2000;
 
@@ -73,25 +73,19 @@ describe.skipIf(peers.go === undefined)('go-control-plane and mesh.fetch', () =>
     expect(first.get('Listener')?.names).toContain('web.local');
     expect(first.get('RouteConfiguration')?.names).toEqual(['web']);
     expect(first.get('Cluster')?.names?.toSorted()).toEqual(['web-v1', 'web-v2']);
-    const known = mesh.describe().source?.resources.map(({ kind, name, version, status }) => `${kind} ${name} ${version} ${status}`) ?? [];
-    expect(known).toEqual(expect.arrayContaining(['listener web.local a1 acked', 'route-config web a1 acked', 'cluster web-v1 a1 acked', 'endpoints web-v1 a1 acked']));
+    expect(known(mesh)).toEqual(expect.arrayContaining(['Listener web.local a1 ACKED', 'RouteConfiguration web a1 ACKED', 'Cluster web-v1 a1 ACKED', 'ClusterLoadAssignment web-v1 a1 ACKED']));
   });
 
   test('a live change of the weights loses no call', async () => {
     const { plane, snapshot } = await scene();
     const mesh = await meshOf(plane);
     await mesh.ready();
-    const seen: string[] = [];
-    let running = true;
-    const load = Promise.all(Array.from({ length: 8 }, async () => {
-      while (running) seen.push(await caller(mesh)());
-    }));
+    const load = startLoad(caller(mesh));
     await pause(200);
     await plane.put(shifted(snapshot, 'a2'));
-    await until('the new version is in force', () => mesh.describe().source?.resources.some(({ kind, version }) => kind === 'route-config' && version === 'a2'));
+    await until('the new version is in force', () => known(mesh).includes('RouteConfiguration web a2 ACKED'));
     const counts = await tally(CALLS, caller(mesh));
-    running = false;
-    await load;
+    const seen = await load.stop();
     expectShare(counts['v2'], CALLS, 0.8, 'v2');
     expect(seen.length).toBeGreaterThan(500);
     expect(seen.filter((answer) => !/^v[12]$/.test(answer))).toEqual([]);
@@ -114,7 +108,7 @@ describe.skipIf(peers.go === undefined)('go-control-plane and mesh.fetch', () =>
       expect(request?.nonce ?? '').toBe('');
     }
     await plane.put(shifted(snapshot, 'a2'));
-    await until('the new stream carries updates', () => mesh.describe().source?.resources.some(({ kind, version }) => kind === 'route-config' && version === 'a2'));
+    await until('the new stream carries updates', () => known(mesh).includes('RouteConfiguration web a2 ACKED'));
     expectShare((await tally(500, caller(mesh)))['v2'], 500, 0.8, 'v2');
   });
 
@@ -128,7 +122,7 @@ describe.skipIf(peers.go === undefined)('go-control-plane and mesh.fetch', () =>
     expect(Object.keys(counts).sort()).toEqual(['v1', 'v2']);
     expectShare(counts['v1'], 500, 0.9, 'v1');
     await startControlPlane(shifted(snapshot, 'a2'), { port: Number(plane.address.split(':')[1]) });
-    await until('the new weights', () => mesh.describe().source?.resources.some(({ kind, version }) => kind === 'route-config' && version === 'a2'), 30_000);
+    await until('the new weights', () => known(mesh).includes('RouteConfiguration web a2 ACKED'), 30_000);
     expectShare((await tally(500, caller(mesh)))['v2'], 500, 0.8, 'v2');
   });
 

@@ -2,7 +2,7 @@
  * gRPC metadata seen as headers, lazily: nothing is copied unless a layer writes, since grpc-js clones what it sends anyway.
  * `-bin` values are base64 text here, as in gRFC A41.
  */
-import { Metadata } from '@grpc/grpc-js';
+import type { Metadata } from '@grpc/grpc-js';
 import type { HeaderMap } from '../../core/headers.ts';
 
 const ILLEGAL = /[^ -~]/g;

@@ -173,13 +173,11 @@ class AttachedServer {
   }
 }
 
-const ATTACHED = new WeakSet<HttpServer | HttpsServer>();
+const ATTACHED = new WeakMap<HttpServer | HttpsServer, AttachedServer>();
 
 /** Runs all requests of `server` through the inbound stack of the address it listens on. Idempotent. */
 export function attachHttpServer(engine: InboundEngine, server: HttpServer | HttpsServer): void {
-  if (ATTACHED.has(server)) return;
-  ATTACHED.add(server);
-  new AttachedServer(engine, server);
+  if (!ATTACHED.has(server)) ATTACHED.set(server, new AttachedServer(engine, server));
 }
 
 /** Who sent a request, by address and by certificate; undefined where the mesh does not serve the connection. */

@@ -97,7 +97,10 @@ export class Crew {
   /** Serves a new mesh.yaml to all of them; resolves with the moment (`clock.now()`) at which it was handed over. */
   async update(state: Omit<MeshState, 'ports'>): Promise<number> {
     const at = this.#clock.now();
-    await this.controlPlane.ask('update', meshFile({ ...state, ports: this.members.map(({ name, role, port }) => ({ name, role, port })) }));
+    await this.controlPlane.ask(
+      'update',
+      meshFile({ ...state, ports: this.members.map(({ name, role, port }) => ({ name, role, port })) }),
+    );
     return at;
   }
 

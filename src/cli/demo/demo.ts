@@ -38,8 +38,11 @@ export async function runDemo(args: readonly string[], terminal: Terminal): Prom
     });
     over.catch(() => undefined);
     const broken = Promise.race([crew.lost, over]);
+    screen.live(screen.paint('dim', '   starting 8 processes'));
     await Promise.race([crew.start({ split: [90, 10], mtls: 'off' }), broken]);
-    screen.line(screen.paint('dim', `   ${crew.members.length + 1} processes ready after ${((clock.now() - startedAt) / 1000).toFixed(1)} s`));
+    screen.line(
+      screen.paint('dim', `   ${crew.members.length + 1} processes ready after ${((clock.now() - startedAt) / 1000).toFixed(1)} s`),
+    );
     load = new Load(clock, crew.member('web').port, RATE);
     load.start();
     const stage = new Stage(clock, crew, load, screen, abort.signal);
@@ -56,7 +59,11 @@ export async function runDemo(args: readonly string[], terminal: Terminal): Prom
     return INTERRUPTED;
   }
   const all = allCalls(load);
-  results.push(all, { title: 'nothing left', measured: `${ended} processes ended by themselves, ${killed} killed; ${left.length} files left`, held: killed === 0 && left.length === 0 });
+  results.push(all, {
+    title: 'nothing left',
+    measured: `${ended} processes ended by themselves, ${killed} killed; ${left.length} files left`,
+    held: killed === 0 && left.length === 0,
+  });
   const held = problem === undefined && results.length === SCENES.length + 2 && results.every((result) => result.held);
   summarize(screen, results, (clock.now() - startedAt) / 1000);
   if (!held) explain(terminal, problem, crew, load);
@@ -100,7 +107,11 @@ function allCalls(load: Load | undefined): Result {
   const times = samples.map(({ ms }) => ms);
   const errors = samples.filter(({ error }) => error !== '').length;
   const speed = samples.length === 0 ? '' : `, p50 ${percentile(times, 0.5).toFixed(1)} ms, p99 ${percentile(times, 0.99).toFixed(1)} ms`;
-  return { title: 'the whole run', measured: `${samples.length} calls by users, ${errors} errors${speed}`, held: errors === 0 && samples.length > 0 };
+  return {
+    title: 'the whole run',
+    measured: `${samples.length} calls by users, ${errors} errors${speed}`,
+    held: errors === 0 && samples.length > 0,
+  };
 }
 
 function explain(terminal: Terminal, problem: unknown, crew: Crew, load: Load | undefined): void {

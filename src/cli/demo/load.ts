@@ -125,16 +125,19 @@ export class Load implements Alarm {
         resolve(sample);
       };
       let ended = false;
-      const exchange = request({ host: '127.0.0.1', port: this.#port, path: '/', agent: this.#agent, headers, timeout: GIVE_UP_MS }, (response) => {
-        let text = '';
-        response.setEncoding('utf8');
-        response.on('data', (part: string) => (text += part));
-        response.on('error', (error) => end(error.message, ''));
-        response.on('end', () => {
-          if (response.statusCode === 200) end('', versionIn(text));
-          else end(`status ${response.statusCode}: ${text.slice(0, 300)}`, '');
-        });
-      });
+      const exchange = request(
+        { host: '127.0.0.1', port: this.#port, path: '/', agent: this.#agent, headers, timeout: GIVE_UP_MS },
+        (response) => {
+          let text = '';
+          response.setEncoding('utf8');
+          response.on('data', (part: string) => (text += part));
+          response.on('error', (error) => end(error.message, ''));
+          response.on('end', () => {
+            if (response.statusCode === 200) end('', versionIn(text));
+            else end(`status ${response.statusCode}: ${text.slice(0, 300)}`, '');
+          });
+        },
+      );
       exchange.on('timeout', () => exchange.destroy(new Error(`no answer within ${GIVE_UP_MS} ms`)));
       exchange.on('error', (error) => end(error.message, ''));
       exchange.end();

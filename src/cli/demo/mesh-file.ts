@@ -21,7 +21,9 @@ export const EJECTION_MS = 2000;
 export function meshFile({ ports, split, mtls }: MeshState): string {
   const at = (role: string): string[] => ports.filter((one) => one.role === role).map(({ port }) => `127.0.0.1:${port}`);
   const tls = mtls === 'use' || mtls === 'strict' ? 'strict' : 'off';
-  const prices = ports.filter(({ role }) => role === 'prices').map(({ name, port }) => `      - { address: "127.0.0.1:${port}", labels: { version: ${/v\d/.exec(name)?.[0]} } }`);
+  const prices = ports
+    .filter(({ role }) => role === 'prices')
+    .map(({ name, port }) => `      - { address: "127.0.0.1:${port}", labels: { version: ${/v\d/.exec(name)?.[0]} } }`);
   return `version: 1
 identity: { trustDomain: ${TRUST_DOMAIN} }
 services:
@@ -87,7 +89,12 @@ function bothListener(port: number): object {
     traffic_direction: 'INBOUND',
     address: { socket_address: { address: '127.0.0.1', port_value: port } },
     filter_chains: [
-      { name: 'tls', filter_chain_match: { transport_protocol: 'tls' }, filters, transport_socket: { name: 'envoy.transport_sockets.tls', typed_config: tls } },
+      {
+        name: 'tls',
+        filter_chain_match: { transport_protocol: 'tls' },
+        filters,
+        transport_socket: { name: 'envoy.transport_sockets.tls', typed_config: tls },
+      },
       { name: 'plaintext', filter_chain_match: { transport_protocol: 'raw_buffer' }, filters },
     ],
   };

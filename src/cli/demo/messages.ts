@@ -10,8 +10,6 @@ export interface ControlPlaneOrders {
   bootstrap(request: { readonly nodeId: string; readonly identity: string }): Promise<object>;
   /** Serves another mesh.yaml; rejects when it is invalid. Answers once it is pushed. */
   update(text: string): Promise<{ readonly changed: number }>;
-  /** Every response that a process refused so far. */
-  nacks(nothing: null): Promise<readonly string[]>;
   close(nothing: null): Promise<null>;
 }
 

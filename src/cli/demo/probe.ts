@@ -46,7 +46,10 @@ export function speaksTls({ port, protocol }: Door): Promise<boolean> {
   });
 }
 
-function stranger(port: number, protocol: Door['protocol']): { port: number; host: string; rejectUnauthorized: boolean; ALPNProtocols: string[] } {
+function stranger(
+  port: number,
+  protocol: Door['protocol'],
+): { port: number; host: string; rejectUnauthorized: boolean; ALPNProtocols: string[] } {
   return { port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: [protocol === 'grpc' ? 'h2' : 'http/1.1'] };
 }
 

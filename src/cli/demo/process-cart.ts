@@ -8,7 +8,11 @@ import type { CheckReply, CheckRequest } from './stock-api.ts';
 import { STOCK } from './stock-api.ts';
 import { listenHttp, workloadRole } from './workload.ts';
 
-type Check = (request: CheckRequest, options: { readonly deadline: number }, done: (error: ServiceError | null, reply?: CheckReply) => void) => void;
+type Check = (
+  request: CheckRequest,
+  options: { readonly deadline: number },
+  done: (error: ServiceError | null, reply?: CheckReply) => void,
+) => void;
 
 export function cartRole(tell: Tell): WorkloadOrders {
   return workloadRole(tell, {

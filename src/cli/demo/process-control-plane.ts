@@ -1,10 +1,12 @@
 /** The control plane of the demo in a process of its own, so that it can be killed. */
 import { ControlPlane } from '../../control-plane/control-plane.ts';
+import type { Nack } from '../../control-plane/sotw-stream.ts';
 import { MeshError } from '../../core/errors.ts';
 import type { ControlPlaneOrders } from './messages.ts';
 import type { Tell } from './process-main.ts';
 
 export function controlPlaneRole(tell: Tell): ControlPlaneOrders {
+  let starting: Promise<ControlPlane> | undefined;
   let plane: ControlPlane | undefined;
   const running = (): ControlPlane => {
     if (plane === undefined) throw new MeshError('ERR_MESH_OPTION', 'the control plane was not told to listen');
@@ -12,10 +14,8 @@ export function controlPlaneRole(tell: Tell): ControlPlaneOrders {
   };
   return {
     async listen(text) {
-      plane = await ControlPlane.start({
-        text,
-        onNack: ({ nodeId, typeUrl, message }) => tell({ kind: 'log', text: `${nodeId} refused ${typeUrl}: ${message}` }),
-      });
+      const onNack = ({ nodeId, typeUrl, message }: Nack): void => tell({ kind: 'log', text: `${nodeId} refused ${typeUrl}: ${message}` });
+      plane = await (starting = ControlPlane.start({ text, onNack }));
       return { address: plane.address };
     },
     bootstrap: ({ nodeId, identity }) => Promise.resolve(running().bootstrap(nodeId, identity)),
@@ -25,9 +25,8 @@ export function controlPlaneRole(tell: Tell): ControlPlaneOrders {
       const problems = update.errors.map(({ line, column, message }) => `${line}:${column} ${message}`);
       return Promise.reject(new MeshError('ERR_MESH_CONFIG', `the demo's mesh.yaml is invalid: ${problems.join('; ')}`));
     },
-    nacks: () => Promise.resolve(running().nacks.map(({ nodeId, message }) => `${nodeId}: ${message}`)),
     async close() {
-      await plane?.close();
+      await (await starting)?.close();
       return null;
     },
   };

@@ -37,7 +37,9 @@ export const mtlsScene: Scene = {
     const accepting = await stage.until(3000, 50, () => all(speaksTls));
     await crew.update({ split, mtls: 'use' });
     screen.live(stage.callsLine(window, 'callers change over'));
-    const using = await stage.until(3000, 50, async () => [...(await crew.reports()).values()].every(({ clusters }) => clusters.every(({ tls }) => tls)));
+    const using = await stage.until(3000, 50, async () =>
+      [...(await crew.reports()).values()].every(({ clusters }) => clusters.every(({ tls }) => tls)),
+    );
     // Plaintext connections end with the calls that they carry.
     await stage.show(500, () => stage.callsLine(window, 'callers change over'));
     await crew.update({ split, mtls: 'strict' });
@@ -64,7 +66,10 @@ export const mtlsScene: Scene = {
       stage.check(accepting && using && window.errors === 0, `users saw ${window.errors} errors in ${window.count} calls`),
       stage.check(closed && refused === doors.length, `after: plaintext is refused by ${refused} of ${doors.length} servers`),
       stage.check(strangers === doors.length, `TLS without a certificate is refused by ${strangers} of ${doors.length}`),
-      stage.check(rightful > 0 && others === 0, `${rightful} calls proved the caller's SPIFFE id (as ${spiffeId('web')}), ${others} did not`),
+      stage.check(
+        rightful > 0 && others === 0,
+        `${rightful} calls proved the caller's SPIFFE id (as ${spiffeId('web')}), ${others} did not`,
+      ),
     ];
     return {
       measured: `${window.errors} errors in ${window.count} calls; plaintext refused by ${refused}/${doors.length}`,

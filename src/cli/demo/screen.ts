@@ -15,31 +15,35 @@ export interface ScreenOptions {
   readonly colour: boolean;
   /** Signs beyond ASCII. */
   readonly unicode: boolean;
-  readonly columns: number;
 }
 
+/** What every line fits into. */
+const WIDTH = 80;
+
 /** Follows https://no-color.org: colour only on a terminal, and not where `NO_COLOR` is set to anything. */
-export function screenOptions(stream: { readonly isTTY?: boolean; readonly columns?: number }, env: Environment, write: (text: string) => void): ScreenOptions {
-  const live = stream.isTTY === true && env['TERM'] !== 'dumb';
+export function screenOptions(
+  stream: { readonly isTTY?: boolean; readonly columns?: number },
+  env: Environment,
+  write: (text: string) => void,
+): ScreenOptions {
+  const terminal = stream.isTTY === true && env['TERM'] !== 'dumb';
   const locale = env['LC_ALL'] || env['LC_CTYPE'] || env['LANG'] || '';
   return {
     write,
-    live,
-    colour: live && (env['NO_COLOR'] ?? '') === '',
-    unicode: live && (locale === '' || /utf-?8/i.test(locale)),
-    columns: Math.min(80, stream.columns ?? 80),
+    // A line that wraps cannot be rewritten.
+    live: terminal && (stream.columns ?? WIDTH) >= WIDTH,
+    colour: terminal && (env['NO_COLOR'] ?? '') === '',
+    unicode: terminal && (locale === '' || /utf-?8/i.test(locale)),
   };
 }
 
 export class Screen {
-  readonly width: number;
   readonly unicode: boolean;
   readonly #options: ScreenOptions;
   #showing = '';
 
   constructor(options: ScreenOptions) {
     this.#options = options;
-    this.width = options.columns;
     this.unicode = options.unicode;
   }
 

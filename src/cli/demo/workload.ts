@@ -59,6 +59,7 @@ export interface Trade {
 }
 
 export function workloadRole(tell: Tell, trade: Trade, fail: (failing: boolean) => void = () => undefined): WorkloadOrders {
+  let opening: Promise<Shop> | undefined;
   let shop: Shop | undefined;
   const running = (): Shop => {
     if (shop === undefined) throw new MeshError('ERR_MESH_OPTION', 'the process was not told to open');
@@ -66,14 +67,20 @@ export function workloadRole(tell: Tell, trade: Trade, fail: (failing: boolean) 
   };
   return {
     async open({ bootstrap, name }) {
-      shop = await openShop(tell, trade, bootstrap, name);
+      shop = await (opening = openShop(tell, trade, bootstrap, name));
       return { port: shop.port };
     },
     async ready() {
       const { mesh, clock } = running();
       await mesh.ready();
       // That is the outbound side; the inbound one is there when the listener of the server is.
-      while (mesh.describe().listeners.some(({ status }) => status !== 'ready')) await sleep(clock, 10);
+      for (
+        let now = mesh.describe();
+        now.state === 'running' && now.listeners.some(({ status }) => status !== 'ready');
+        now = mesh.describe()
+      ) {
+        await sleep(clock, 10);
+      }
       return null;
     },
     report: () => Promise.resolve(reportOf(running())),
@@ -82,7 +89,7 @@ export function workloadRole(tell: Tell, trade: Trade, fail: (failing: boolean) 
       return Promise.resolve(null);
     },
     async close() {
-      await shop?.close();
+      await (await opening)?.close();
       return null;
     },
   };

@@ -1,7 +1,7 @@
 /** ClientHello: read from what real clients send; never a throw on anything else. */
 import { createServer } from 'node:net';
 import { connect as connectTls } from 'node:tls';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { helloLength, readClientHello } from '../../../src/adapters/node-http/client-hello.ts';
 import { listen, track } from '../../support/http-servers.ts';

@@ -1,6 +1,6 @@
 /** Recording of bodies that can be read once: every reading gets the same bytes, up to the limit; then only the one that is ahead goes on. */
 import { Readable } from 'node:stream';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { MultipartBody } from '../../../src/adapters/undici/multipart.ts';
 import { RECORD_LIMIT, RecordedBody, sendable } from '../../../src/adapters/undici/request-body.ts';
