@@ -18,6 +18,8 @@ export interface InboundDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly security: (config: DownstreamTlsConfig) => ServerSecurity;
+  /** For calls that no route serves: they are counted and traced all the same. */
+  unrouted(): InboundTarget;
   /** Undefined while the source is not attached. */
   root(host: string, port: number): Root | 'passthrough' | undefined;
 }
@@ -108,13 +110,11 @@ export class MeshInboundListener implements InboundListener {
   open(call: InboundCall, chain: InboundChain): InboundTarget | Reply {
     const routed = this.#routes(chain);
     if (routed === undefined || !routed.ok) {
-      return failureReply(failure(FAILURES.routeNotFound, routed === undefined ? 'no HTTP routes are configured for this connection' : routed.reason));
+      return this.#refuse(call, routed === undefined ? 'no HTTP routes are configured for this connection' : routed.reason);
     }
     const target = routed.table.match(call, this.#deps.random);
-    if (target === undefined) return failureReply(failure(FAILURES.routeNotFound, `no route for ${call.head.method} ${call.head.authority}${call.head.path}`));
-    call.startedAt = this.#deps.clock.now();
-    call.target = target;
-    target.observers.callStart(call);
+    if (target === undefined) return this.#refuse(call, `no route for ${call.head.method} ${call.head.authority}${call.head.path}`);
+    this.#start(call, target);
     return target;
   }
 
@@ -124,6 +124,17 @@ export class MeshInboundListener implements InboundListener {
       return target.handler.handle(call).catch((error: unknown) => failureReply(failure(FAILURES.filterFailed, 'a layer or the application failed', error)));
     }
     return Promise.resolve(target);
+  }
+
+  #start(call: InboundCall, target: InboundTarget): void {
+    call.startedAt = this.#deps.clock.now();
+    call.target = target;
+    target.observers.callStart(call);
+  }
+
+  #refuse(call: InboundCall, message: string): Reply {
+    this.#start(call, this.#deps.unrouted());
+    return failureReply(failure(FAILURES.routeNotFound, message));
   }
 
   /** Route updates apply to connections that are open (gRFC A36); a replaced listener does not. */

@@ -14,6 +14,9 @@ export interface LazyModules {
   './adapters/grpc/index': typeof import('./adapters/grpc/index.ts');
   './adapters/node-http/index': typeof import('./adapters/node-http/index.ts');
   './adapters/opentelemetry/index': typeof import('./adapters/opentelemetry/index.ts');
+  './security/tls-context': typeof import('./security/tls-context.ts');
+  './sources/mesh-yaml-source': typeof import('./sources/mesh-yaml-source.ts');
+  './xds/bootstrap': typeof import('./xds/bootstrap.ts');
   './registration': typeof import('./registration.ts');
 }
 

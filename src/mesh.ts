@@ -22,7 +22,7 @@ import type { Random } from './core/random.ts';
 import type { Reply } from './core/reply.ts';
 import { failureReply } from './core/reply.ts';
 import { Scope } from './core/scope.ts';
-import type { OutboundTarget, TargetLabels } from './core/target.ts';
+import type { InboundTarget, OutboundTarget, TargetLabels } from './core/target.ts';
 import type { ClientSecurity, ServerSecurity } from './core/tls.ts';
 import type { MeshCluster } from './cluster/cluster.ts';
 import { Clusters } from './cluster/clusters.ts';
@@ -100,6 +100,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
   include: HostPatterns | undefined;
   #tls: TlsSupply | undefined;
   #unrouted: OutboundTarget | undefined;
+  #unroutedInbound: InboundTarget | undefined;
   #known = new Map<string, boolean>();
   readonly #random: Random;
   readonly #waiters = new Set<Waiter>();
@@ -205,6 +206,8 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     for (;;) {
       if (this.closed) throw new MeshError('ERR_MESH_CLOSED', 'the mesh was closed while it waited for its configuration');
       if (this.problem !== '') throw new MeshError('ERR_MESH_CONFIG', this.problem);
+      // First, since a look-up may ask for listeners: those of the sidecar view are not known by name before they are there.
+      if (this.#settled()) return;
       const roots = this.roots === undefined ? undefined : [...this.roots.values()];
       if (roots !== undefined && roots.every((root) => root.status !== 'waiting')) {
         const broken = roots.filter((root) => root.status === 'failed');
@@ -213,7 +216,6 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
         }
         return;
       }
-      if (roots !== undefined && this.#settled(roots)) return;
       if (!(await this.#wait(deadline))) {
         const waiting = (roots ?? []).filter((root) => root.status === 'waiting').map((root) => root.name);
         const problem = this.source?.describe().problem;
@@ -232,7 +234,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
         if (this.#tls === undefined) throw new MeshError('ERR_MESH_CONFIG', 'no configuration is attached');
         return this.#tls.server(config);
       };
-      listener = new MeshInboundListener(host, port, { clock: this.clock, random: this.#random, security: tls, root: (h, p) => this.#inboundRoot(h, p) });
+      listener = new MeshInboundListener(host, port, { clock: this.clock, random: this.#random, security: tls, unrouted: () => this.#noRoute(), root: (h, p) => this.#inboundRoot(h, p) });
       this.#listeners.set(key, listener);
     }
     return listener;
@@ -267,12 +269,21 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
   }
 
   /** With several candidates per host, one that is there is enough. */
-  #settled(roots: readonly Root[]): boolean {
-    if (this.include === undefined || this.source === undefined) return false;
-    const byName = new Map(roots.map((root) => [root.name, root]));
-    const hosts = exactHosts(this.include.patterns);
-    const source = this.source;
-    return hosts.length > 0 && hosts.every((host) => source.candidates(host).some((name) => byName.get(name)?.status === 'ready'));
+  #settled(): boolean {
+    const { include, roots } = this;
+    if (include === undefined || roots === undefined) return false;
+    const found = exactHosts(include.patterns).map((host) => roots.lookup(host));
+    return found.length > 0 && found.every((lookup) => lookup.status === 'ready');
+  }
+
+  #noRoute(): InboundTarget {
+    return (this.#unroutedInbound ??= {
+      handler: { handle: () => Promise.resolve(failureReply(failure(FAILURES.routeNotFound, 'no route'))) },
+      steps: undefined,
+      observers: this.#observers('inbound', UNROUTED, undefined),
+      labels: UNROUTED,
+      clock: this.clock,
+    });
   }
 
   #inboundRoot(host: string, port: number): Root | 'passthrough' | undefined {

@@ -27,12 +27,10 @@ import type { HostPatterns } from './matching/host-patterns.ts';
 import { hostPatterns } from './matching/host-patterns.ts';
 import { load } from './lazy.ts';
 import { MeshEngine } from './mesh.ts';
-import { TlsContexts } from './security/tls-context.ts';
-import { MeshYamlSource } from './sources/mesh-yaml-source.ts';
+import { LateTls } from './late-tls.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
 import type { CallMetrics } from './telemetry/call-metrics.ts';
 import type { MetricsBridge, Tracer } from './telemetry/tracer.ts';
-import { readBootstrap } from './xds/bootstrap.ts';
 
 /** Options of `createMesh`. All are optional; a string stands for `{ config: string }`. */
 export interface MeshOptions {
@@ -81,6 +79,8 @@ export const VERSION = '0.1.0';
 
 const ORDER = 'the argument of createMesh, GRPC_XDS_BOOTSTRAP, GRPC_XDS_BOOTSTRAP_CONFIG, INMESH_CONFIG, ./mesh.yaml';
 
+const parseBootstrap = (text: string, origin: string): Bootstrap => load('./xds/bootstrap').readBootstrap(text, origin);
+
 function readText(path: string, what: string): string {
   try {
     return readFileSync(path, 'utf8');
@@ -91,22 +91,22 @@ function readText(path: string, what: string): string {
 
 function fromFile(path: string, what: string): Configuration {
   const absolute = resolvePath(path);
-  if (extname(absolute) === '.json') return { kind: 'bootstrap', bootstrap: readBootstrap(readText(absolute, what), absolute) };
+  if (extname(absolute) === '.json') return { kind: 'bootstrap', bootstrap: parseBootstrap(readText(absolute, what), absolute) };
   readText(absolute, what);
   return { kind: 'mesh-yaml', path: absolute };
 }
 
 function findConfiguration(options: MeshOptions, env: Environment): Configuration {
   if (options.bootstrap !== undefined) {
-    return { kind: 'bootstrap', bootstrap: readBootstrap(JSON.stringify(options.bootstrap), 'the option "bootstrap"') };
+    return { kind: 'bootstrap', bootstrap: parseBootstrap(JSON.stringify(options.bootstrap), 'the option "bootstrap"') };
   }
   if (options.config !== undefined) return fromFile(options.config, 'the configuration');
   const path = env['GRPC_XDS_BOOTSTRAP'];
   if (path !== undefined && path !== '') {
-    return { kind: 'bootstrap', bootstrap: readBootstrap(readText(path, 'the file that GRPC_XDS_BOOTSTRAP names,'), path) };
+    return { kind: 'bootstrap', bootstrap: parseBootstrap(readText(path, 'the file that GRPC_XDS_BOOTSTRAP names,'), path) };
   }
   const text = env['GRPC_XDS_BOOTSTRAP_CONFIG'];
-  if (text !== undefined && text !== '') return { kind: 'bootstrap', bootstrap: readBootstrap(text, 'GRPC_XDS_BOOTSTRAP_CONFIG') };
+  if (text !== undefined && text !== '') return { kind: 'bootstrap', bootstrap: parseBootstrap(text, 'GRPC_XDS_BOOTSTRAP_CONFIG') };
   const named = env['INMESH_CONFIG'];
   if (named !== undefined && named !== '') return fromFile(named, 'the file that INMESH_CONFIG names,');
   if (existsSync('mesh.yaml')) return { kind: 'mesh-yaml', path: resolvePath('mesh.yaml') };
@@ -122,28 +122,29 @@ function includeOf(options: MeshOptions, env: Environment, file: readonly string
 /** Reads and validates everything, then starts; throws `MeshError` on anything that is wrong. */
 export function start(input: string | MeshOptions = {}, env: Environment = readEnvironment()): Started {
   const options: MeshOptions = typeof input === 'string' ? { config: input } : input;
+  const { startTimeout } = options;
+  // Before anything is opened: what throws must leave nothing behind.
+  if (startTimeout !== undefined && !(startTimeout >= 0)) throw new MeshError('ERR_MESH_OPTION', `startTimeout must be a number of milliseconds, not ${String(startTimeout)}`);
   const clock = options.clock ?? new RealClock();
   const log = options.logger ?? quietLogger;
   const configuration = findConfiguration(options, env);
   if (configuration.kind === 'mesh-yaml') {
-    const source = MeshYamlSource.open(configuration.path, { clock, log, watch: options.watch ?? true });
+    const source = load('./sources/mesh-yaml-source').MeshYamlSource.open(configuration.path, { clock, log, watch: options.watch ?? true });
     const engine = makeEngine(options, clock, log, source.startTimeout);
-    engine.attach(source, includeOf(options, env, source.include), new TlsContexts({ providers: source.certificateProviders, clock, log }));
+    engine.attach(source, includeOf(options, env, source.include), new LateTls({ providers: source.certificateProviders, clock, log }));
     return { engine, attached: Promise.resolve() };
   }
   const { bootstrap } = configuration;
   const engine = makeEngine(options, clock, log, undefined);
   const include = includeOf(options, env, undefined) ?? hostPatterns([]);
   const attached = openXds(bootstrap, options, engine).then((source) =>
-    engine.attach(source, include, new TlsContexts({ providers: bootstrap.certificateProviders, clock, log })),
+    engine.attach(source, include, new LateTls({ providers: bootstrap.certificateProviders, clock, log })),
   );
   attached.catch((error: unknown) => engine.abandon(`xDS could not be started: ${String(error)}`, include));
   return { engine, attached };
 }
 
 function makeEngine(options: MeshOptions, clock: Clock, log: Logger, fileTimeoutMs: number | undefined): MeshEngine {
-  const startTimeoutMs = options.startTimeout ?? fileTimeoutMs ?? 15_000;
-  if (!(startTimeoutMs >= 0)) throw new MeshError('ERR_MESH_OPTION', `startTimeout must be a number of milliseconds, not ${String(startTimeoutMs)}`);
   const breakers = Object.entries(options.breakers ?? {}).map(([name, breaker]) => [name, { ...DEFAULT_BREAKER, ...breaker }] as const);
   return new MeshEngine({
     clock,
@@ -154,7 +155,7 @@ function makeEngine(options: MeshOptions, clock: Clock, log: Logger, fileTimeout
     lbPolicies: [...(options.lbPolicies ?? []), ...LB_POLICIES],
     breakers: Object.fromEntries(breakers),
     attemptLayers: options.attemptLayers ?? [],
-    startTimeoutMs,
+    startTimeoutMs: options.startTimeout ?? fileTimeoutMs ?? 15_000,
   });
 }
 

@@ -24,7 +24,12 @@ const server = mesh.http.server(createServer(app));
 await listen(server, 18821);
 
 const trace = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
-for (const [method, path] of [['GET', '/hello/ana'], ['GET', '/hello/nobody'], ['GET', '/admin'], ['POST', '/hello/ana']]) {
+for (const [method, path] of [
+  ['GET', '/hello/ana'],
+  ['GET', '/hello/nobody'],
+  ['GET', '/admin'],
+  ['POST', '/hello/ana'],
+]) {
   const response = await fetch(`http://127.0.0.1:18821${path}`, { method, headers: { traceparent: trace } });
   console.log(`${method} ${path}: ${response.status} ${await response.text()}`);
 }

@@ -30,7 +30,9 @@ for (let i = 0; i < calls; i++) {
   else failed++;
 }
 const requests = v1.count() + v2.count();
-console.log(`${calls} calls: v1 ${seen.v1}, v2 ${seen.v2}, failed ${failed}; the servers saw ${requests} requests, ${requests - calls} of them retries`);
+console.log(
+  `${calls} calls: v1 ${seen.v1}, v2 ${seen.v2}, failed ${failed}; the servers saw ${requests} requests, ${requests - calls} of them retries`,
+);
 
 const ana = await mesh.fetch('http://reviews/reviews/7', { headers: { 'x-user': 'ana' } });
 console.log(`ana gets ${await ana.text()}`);

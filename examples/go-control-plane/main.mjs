@@ -2,10 +2,11 @@
 import { createServer } from 'node:http';
 import { createMesh } from 'inmesh';
 
-const listen = (name, port) => new Promise((resolve) => {
-  const server = createServer((_request, response) => response.end(name));
-  server.listen(port, '127.0.0.1', () => resolve(server));
-});
+const listen = (name, port) =>
+  new Promise((resolve) => {
+    const server = createServer((_request, response) => response.end(name));
+    server.listen(port, '127.0.0.1', () => resolve(server));
+  });
 const servers = [await listen('v1', 18081), await listen('v2', 18082)];
 
 // Without GRPC_XDS_BOOTSTRAP the bootstrap beside this file counts. `include` says which hosts are asked of the control plane.

@@ -35,7 +35,8 @@ async function serve(port) {
 const servers = [await serve(18831), await serve(18832)];
 
 const client = new Greeter('greeter:50051', grpc.credentials.createInsecure(), mesh.grpc.channelOptions());
-const hello = (name) => new Promise((resolve, reject) => client.hello({ name }, (error, reply) => (error ? reject(error) : resolve(reply.text))));
+const hello = (name) =>
+  new Promise((resolve, reject) => client.hello({ name }, (error, reply) => (error ? reject(error) : resolve(reply.text))));
 
 const from = new Map();
 for (let i = 0; i < 20; i++) {

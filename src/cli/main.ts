@@ -81,10 +81,12 @@ const processTerminal: Terminal = {
   error: (text) => void process.stderr.write(text),
   untilInterrupted: () =>
     new Promise((resolve) => {
+      let signals = 0;
       const stop = (): void => {
-        process.removeListener('SIGINT', stop);
-        process.removeListener('SIGTERM', stop);
+        signals++;
         resolve();
+        // npx and npm pass on a Ctrl+C that the terminal has sent to everybody: the second one is an echo, the third is impatience.
+        if (signals > 2) process.exit(130);
       };
       process.on('SIGINT', stop);
       process.on('SIGTERM', stop);

@@ -22,6 +22,8 @@ export interface Connection {
   send(attempt: Attempt): Promise<Reply>;
   /** Lets running exchanges end, then closes. */
   close(): Promise<void>;
+  /** Ends running exchanges at once with `error`: what is left when the time for `close` is over. */
+  destroy?(error: Error): void;
 }
 
 /** Bytes in both directions with flow control: what `xds/client.ts` needs of a stream; made by `adapters/grpc/ads-stream.ts`. */

@@ -156,6 +156,17 @@ describe('connections', () => {
     await until(() => upstream.sockets.size === 0);
   });
 
+  test('destroy ends what close waits for', async () => {
+    const upstream = await serve(() => undefined);
+    const { call, engine } = setup({ ports: [upstream.port] });
+    const reply = call('http://shop/');
+    await until(() => upstream.seen.length === 1);
+    const closed = engine.close();
+    for (const connection of engine.targets.get('shop')?.endpoints[0]?.connections ?? []) connection.destroy?.(new Error('the mesh is closed'));
+    expect(await (await reply).text()).toContain('the mesh is closed');
+    await closed;
+  });
+
   test('HTTP/2 with prior knowledge, many calls on one connection', async () => {
     let sessions = 0;
     const server = createHttp2Server((request, response) => response.end(`${request.httpVersion} ${request.authority}`));

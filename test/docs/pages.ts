@@ -31,7 +31,10 @@ function read(path: string): Page {
   return { path, text, blocks, prose };
 }
 
-export const PAGES: readonly Page[] = ['README.md', 'docs/**/*.md', 'examples/*/README.md'].flatMap((pattern) => globSync(pattern, { cwd: root })).toSorted().map(read);
+export const PAGES: readonly Page[] = ['README.md', 'docs/**/*.md', 'examples/*/README.md']
+  .flatMap((pattern) => globSync(pattern, { cwd: root }))
+  .toSorted()
+  .map(read);
 
 export function page(path: string): Page {
   const found = PAGES.find((candidate) => candidate.path === path);
@@ -45,7 +48,8 @@ export function commands(): ReadonlyMap<string, string> {
   for (const { blocks } of PAGES) {
     for (const { page: path, line, language, code } of blocks) {
       if (language !== 'sh') continue;
-      for (const [index, text] of code.trimEnd().split('\n').entries()) if (!found.has(text)) found.set(text, `${path}:${line + 1 + index}`);
+      for (const [index, text] of code.trimEnd().split('\n').entries())
+        if (!found.has(text)) found.set(text, `${path}:${line + 1 + index}`);
     }
   }
   return found;
@@ -60,7 +64,14 @@ export function table(path: string, heading: string, nth = 0): readonly (readonl
   const rows: string[][] = [];
   for (let i = head + 2; lines[i]?.startsWith('|') === true; i++) {
     const cells = (lines[i] ?? '').slice(1, -1).replaceAll('\\|', '\u0000').split('|');
-    rows.push(cells.map((cell) => cell.replaceAll('\u0000', '|').trim().replace(/^`([^`]*)`$/, '$1')));
+    rows.push(
+      cells.map((cell) =>
+        cell
+          .replaceAll('\u0000', '|')
+          .trim()
+          .replace(/^`([^`]*)`$/, '$1'),
+      ),
+    );
   }
   return rows;
 }

@@ -113,7 +113,10 @@ export interface LogEntry {
   readonly mode: string;
   readonly stream?: number;
   readonly peer_id?: string;
+  /** Of the stream. */
   readonly node?: string;
+  /** The request itself had a node. */
+  readonly node_sent?: boolean;
   /** Short, such as `Listener`. */
   readonly type: string;
   readonly names?: readonly string[];

@@ -66,6 +66,7 @@ describe.skipIf(peers.go === undefined)('go-control-plane and mesh.fetch', () =>
       // Another request with the same nonce may follow, but only to change the names.
       for (const other of more) expect(other.names).not.toEqual(acknowledgement?.names);
     }
+    expect(requests(log).map((entry) => entry.node_sent ?? false)).toEqual(requests(log).map((_, index) => index === 0));
     const first = new Map<string, LogEntry>();
     for (const entry of requests(log)) if (!first.has(entry.type)) first.set(entry.type, entry);
     expect([...first.keys()].sort()).toEqual(['Cluster', 'ClusterLoadAssignment', 'Listener', 'RouteConfiguration']);
@@ -107,6 +108,7 @@ describe.skipIf(peers.go === undefined)('go-control-plane and mesh.fetch', () =>
       expect(request).toMatchObject({ version: 'a1' });
       expect(request?.nonce ?? '').toBe('');
     }
+    expect(requests(resumed).map((entry) => entry.node_sent ?? false)).toEqual(requests(resumed).map((_, index) => index === 0));
     await plane.put(shifted(snapshot, 'a2'));
     await until('the new stream carries updates', () => known(mesh).includes('RouteConfiguration web a2 ACKED'));
     expectShare((await tally(500, caller(mesh)))['v2'], 500, 0.8, 'v2');
@@ -139,8 +141,7 @@ describe.skipIf(peers.go === undefined)('go-control-plane and mesh.fetch', () =>
 
   test('ADS mode with a set of the node\'s own is answered', async () => {
     const { plane, snapshot } = await scene({ ads: true });
-    const [, withoutSocket] = /^ {2}- "@type": \S+Listener\n {4}name: outbound_\d+/m.test(snapshot) ? [snapshot, onlyApiListener(snapshot)] : [];
-    await plane.put(withoutSocket ?? '', 'app');
+    await plane.put(onlyApiListener(snapshot), 'app');
     const mesh = await meshOf(plane);
     await mesh.ready();
     expectShare((await tally(500, caller(mesh)))['v1'], 500, 0.9, 'v1');
@@ -156,6 +157,17 @@ describe.skipIf(peers.go === undefined)('go-control-plane and mesh.fetch', () =>
     const log = await plane.log('sidecar');
     for (const type of ['Listener', 'Cluster']) for (const request of requests(log, type)) expect(request.names ?? []).toEqual([]);
     expect(mesh.describe().source?.resources.map(({ name }) => name)).toContain(`outbound_${listenerPort}`);
+  });
+
+  test('the sidecar view: a listener that comes later serves its port from then on', async () => {
+    const { plane, snapshot, listenerPort } = await scene();
+    await plane.put(onlyApiListener(edit(snapshot, ['version: "a1"', 'version: "a0"'])));
+    const mesh = await startMesh({ bootstrap: plane.bootstrap('sidecar'), include: ['*'], wildcard: true });
+    const one = caller(mesh, {}, `http://any.example:${listenerPort}/x`);
+    expect(await one()).toBe('404');
+    await plane.put(snapshot);
+    await until('the new listener serves', async () => (await one()) !== '404');
+    expect(Object.keys(await tally(200, one)).sort()).toEqual(['v1', 'v2']);
   });
 });
 

@@ -9,13 +9,18 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 function newest(folder: string): number {
   let found = 0;
   for (const entry of readdirSync(join(root, folder), { recursive: true, withFileTypes: true })) {
-    if (entry.isFile() && !entry.parentPath.includes(join('proto', 'gen'))) found = Math.max(found, statSync(join(entry.parentPath, entry.name)).mtimeMs);
+    if (entry.isFile() && !entry.parentPath.includes(join('proto', 'gen')))
+      found = Math.max(found, statSync(join(entry.parentPath, entry.name)).mtimeMs);
   }
   return found;
 }
 
 function built(): number {
-  return Math.min(...['dist/index.js', 'dist/cli/main.js', 'dist/proto/gen/.stamp'].map((file) => statSync(join(root, file), { throwIfNoEntry: false })?.mtimeMs ?? 0));
+  return Math.min(
+    ...['dist/index.js', 'dist/cli/main.js', 'dist/proto/gen/.stamp'].map(
+      (file) => statSync(join(root, file), { throwIfNoEntry: false })?.mtimeMs ?? 0,
+    ),
+  );
 }
 
 export function setup(): void {

@@ -10,6 +10,7 @@ export class ClientPool {
   readonly #options: ClientType.Options;
   readonly #all = new Set<ClientType>();
   readonly #free: ClientType[] = [];
+  #closed = false;
 
   constructor(origin: string, options: ClientType.Options) {
     this.#origin = origin;
@@ -25,17 +26,24 @@ export class ClientPool {
 
   /** Lets running requests end. */
   async close(): Promise<void> {
-    const clients = [...this.#all];
+    this.#closed = true;
+    this.#free.length = 0;
+    // Kept until they have closed, so that `destroy` still reaches them.
+    await Promise.all([...this.#all].map((client) => client.close().catch(() => undefined)));
+    this.#all.clear();
+  }
+
+  destroy(error: Error): void {
+    for (const client of this.#all) void client.destroy(error).catch(() => undefined);
     this.#all.clear();
     this.#free.length = 0;
-    await Promise.all(clients.map((client) => client.close()));
   }
 
   #open(): ClientType {
     const client = new Client(this.#origin, this.#options);
     this.#all.add(client);
     client.on('drain', () => {
-      if (this.#all.has(client)) this.#free.push(client);
+      if (this.#all.has(client) && !this.#closed) this.#free.push(client);
     });
     // It may stay in a state that never connects again (nodejs/undici#3895); undici's pool drops it too.
     client.on('connectionError', () => this.#all.delete(client));

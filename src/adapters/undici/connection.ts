@@ -43,7 +43,9 @@ export class UndiciConnection implements Connection {
   #main: OpenPool | undefined;
   /** Only with `secure`: a server that proved to be one host must not get calls for another. */
   #others: Map<string, OpenPool> | undefined;
-  readonly #closing: Promise<void>[] = [];
+  /** Pools that finish what they do. */
+  readonly #retired = new Set<ClientPool | PoolType>();
+  readonly #closing = new Set<Promise<void>>();
   #closed = false;
 
   constructor(endpoint: Endpoint, secure: boolean, clock: Clock) {
@@ -78,6 +80,12 @@ export class UndiciConnection implements Connection {
     this.#closed = true;
     this.#retire();
     await Promise.all(this.#closing);
+  }
+
+  destroy(error: Error): void {
+    this.#closed = true;
+    this.#retire();
+    for (const pool of this.#retired) void pool.destroy(error);
   }
 
   #pool(authority: string): OpenPool {
@@ -119,7 +127,17 @@ export class UndiciConnection implements Connection {
     const retired = [...(this.#main === undefined ? [] : [this.#main]), ...(this.#others?.values() ?? [])];
     this.#main = undefined;
     this.#others = undefined;
-    for (const { pool } of retired) this.#closing.push(pool.close().catch(() => undefined));
+    for (const { pool } of retired) {
+      this.#retired.add(pool);
+      const closing = pool
+        .close()
+        .catch(() => undefined)
+        .then(() => {
+          this.#retired.delete(pool);
+          this.#closing.delete(closing);
+        });
+      this.#closing.add(closing);
+    }
   }
 }
 

@@ -78,7 +78,7 @@ export class Screen {
   /** A bar of two parts; `share` is that of the second. */
   bar(share: number, width: number): string {
     const second = Math.min(width, Math.max(0, Math.round(share * width)));
-    const [a, b] = this.unicode ? ['█', '█'] : ['#', '='];
+    const [a, b] = this.unicode ? ['█', this.#options.colour ? '█' : '░'] : ['#', '='];
     return this.paint('first', a.repeat(width - second)) + this.paint('second', b.repeat(second));
   }
 

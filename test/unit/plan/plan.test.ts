@@ -76,12 +76,12 @@ test('the names of the layers, in order, are what describe shows; absent feature
   expect([...(planOf(setup)?.assembled.keys() ?? [])]).toEqual([]);
   await setup.send('shop', { path: '/full' });
   expect(planOf(setup)?.assembled.get('vh/full -> c')).toEqual([
-    'mutate-headers', 'rewrite', 'time-limit', 'retry', 'per-try-limit', 'attempt-count', 'breaker', 'admit', 'pick-endpoint', 'auto-host-rewrite', 'mine', 'send',
+    'mutate-headers', 'rewrite', 'time-limit', 'retry', 'per-try-time-limit', 'attempt-count', 'breaker', 'admission', 'pick-endpoint', 'rewrite-host', 'mine', 'send',
   ]);
   await setup.send('shop');
   expect(planOf(setup)?.assembled.get('vh/bare -> d')).not.toContain('breaker');
   expect(planOf(setup)?.assembled.get('vh/bare -> d')).not.toContain('rewrite');
-  expect(planOf(setup)?.assembled.get('vh/bare -> d')?.slice(-4)).toEqual(['admit', 'pick-endpoint', 'mine', 'send']);
+  expect(planOf(setup)?.assembled.get('vh/bare -> d')?.slice(-4)).toEqual(['admission', 'pick-endpoint', 'mine', 'send']);
 });
 
 describe('filters', () => {
