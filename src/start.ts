@@ -137,6 +137,8 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
   const { bootstrap } = configuration;
   const engine = makeEngine(options, clock, log, undefined);
   const include = includeOf(options, env, undefined) ?? hostPatterns([]);
+  // Known at once: calls to these hosts wait for the source instead of passing by (`inmesh/register` does not wait for `attached`).
+  engine.include = include;
   const attached = openXds(bootstrap, options, engine).then((source) =>
     engine.attach(source, include, new LateTls({ providers: bootstrap.certificateProviders, clock, log })),
   );

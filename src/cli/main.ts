@@ -51,7 +51,9 @@ export async function main(args: readonly string[], terminal: Terminal): Promise
   const command = COMMANDS.find((candidate) => candidate.name === name);
   if (command === undefined) {
     const kind = name.startsWith('-') ? 'option' : 'command';
-    terminal.error(`inmesh: unknown ${kind} "${name}". ${suggest(name, [...COMMANDS.map((known) => known.name), '--help', '--version'], 'Known')}\n`);
+    terminal.error(
+      `inmesh: unknown ${kind} "${name}". ${suggest(name, [...COMMANDS.map((known) => known.name), '--help', '--version'], 'Known')}\n`,
+    );
     return 2;
   }
   if (rest.includes('--help') || rest.includes('-h')) {

@@ -20,6 +20,8 @@ import { benchRow, estimate, ratioOfSums, rounded, shuffled } from './report.ts'
 const VARIANTS = ['bare', 'bare (again)', 'mesh'] as const;
 const CONCURRENCIES = [1, 50] as const;
 const BLOCK: Record<number, number> = { 1: 150, 50: 600 };
+/** Calls of each variant before anything is measured. */
+const WARM = 12_000;
 const SELF = fileURLToPath(import.meta.url);
 
 type Samples = Record<string, Record<string, number[]>>;
@@ -68,8 +70,7 @@ async function sample(rounds: number, warmUp: number, seed: number): Promise<Sam
   await mesh.ready();
   const child = startProcess(SELF, ['--load']);
   const answers = createInterface({ input: child.stdout as NodeJS.ReadableStream })[Symbol.asyncIterator]();
-  const block = async (variant: string, concurrency: number): Promise<number> => {
-    const calls = BLOCK[concurrency] ?? 100;
+  const block = async (variant: string, concurrency: number, calls = BLOCK[concurrency] ?? 100): Promise<number> => {
     const before = process.cpuUsage();
     child.stdin?.write(`${portOf(variant === 'mesh' ? meshed : bare)} ${concurrency} ${calls}\n`);
     const { value } = await answers.next();
@@ -79,6 +80,7 @@ async function sample(rounds: number, warmUp: number, seed: number): Promise<Sam
   };
   const samples: Samples = {};
   const random = new SeededRandom(seed);
+  for (const variant of VARIANTS) await block(variant, 50, WARM);
   for (const concurrency of CONCURRENCIES) {
     const figures: Record<string, number[]> = { bare: [], 'bare (again)': [], mesh: [] };
     samples[`c${concurrency}`] = figures;

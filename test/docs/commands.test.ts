@@ -34,9 +34,12 @@ function run(command: string, env: Readonly<Record<string, string>> = {}, stopAt
   return new Promise((resolve, reject) => {
     let out = '';
     let error = '';
+    let interrupted = false;
     child.stdout.on('data', (chunk: Buffer) => {
       out += chunk.toString();
-      if (stopAt !== undefined && out.includes(stopAt)) end('SIGINT');
+      if (interrupted || stopAt === undefined || !out.includes(stopAt)) return;
+      interrupted = true;
+      end('SIGINT');
     });
     child.stderr.on('data', (chunk: Buffer) => void (error += chunk.toString()));
     child.on('error', reject);

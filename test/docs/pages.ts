@@ -58,7 +58,7 @@ export function commands(): ReadonlyMap<string, string> {
 /** Rows of the table whose first column has this heading; cells without their backticks when they are one piece of code. */
 export function table(path: string, heading: string, nth = 0): readonly (readonly string[])[] {
   const lines = page(path).prose.split('\n');
-  const heads = lines.flatMap((line, index) => (line.startsWith(`| ${heading} |`) ? [index] : []));
+  const heads = lines.flatMap((line, index) => (line.startsWith('|') && line.split('|')[1]?.trim() === heading ? [index] : []));
   const head = heads[nth];
   if (head === undefined) throw new Error(`${path} has no table that begins with "${heading}"`);
   const rows: string[][] = [];

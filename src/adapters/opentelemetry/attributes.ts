@@ -55,6 +55,8 @@ export function startAttributes(call: Call): Attributes {
     ? { [ATTR.rpcSystem]: 'grpc', [ATTR.rpcMethod]: rpcMethod(head.path), [ATTR.serverAddress]: address }
     : { [ATTR.method]: methodOf(head.method), [ATTR.serverAddress]: address };
   if (port !== undefined) attributes[ATTR.serverPort] = port;
+  // The HTTP conventions require it of clients, also where the URL leaves it out.
+  else if (call.direction === 'outbound' && !isGrpc(call)) attributes[ATTR.serverPort] = head.scheme === 'https' ? 443 : 80;
   if (call.direction === 'inbound' && !isGrpc(call)) attributes[ATTR.urlScheme] = head.scheme;
   return attributes;
 }

@@ -17,7 +17,10 @@ export const serve: Command = {
   usage: '[mesh.yaml] [--port 18000] [--identity NAME]...',
   options: [
     ['--port N', `port of the ADS server; 0 for any free one (default ${DEFAULT_PORT})`],
-    ['--identity NAME', 'write a bootstrap with a certificate for spiffe://TRUST-DOMAIN/NAME; may be repeated (default: app, and the services that want mTLS)'],
+    [
+      '--identity NAME',
+      'write a bootstrap with a certificate for spiffe://TRUST-DOMAIN/NAME; may be repeated (default: app, and the services that want mTLS)',
+    ],
   ],
   example: 'npx inmesh serve mesh.yaml\nGRPC_XDS_BOOTSTRAP=/tmp/inmesh-.../bootstrap-app.json node --import inmesh/register app.js',
   async run(args, terminal) {
@@ -28,6 +31,8 @@ export const serve: Command = {
     });
     if (positionals.length > 1) throw new UsageProblem(`one file is served, not ${positionals.length}: ${positionals.join(', ')}`);
     const file = positionals[0] ?? 'mesh.yaml';
+    // Before anything is on disk: the keys of the test CA must not stay there.
+    const interrupted = terminal.untilInterrupted();
     const { ControlPlane } = await import('../../control-plane/control-plane.ts');
     let plane: ControlPlane;
     try {
@@ -45,7 +50,7 @@ export const serve: Command = {
     }
     try {
       announce(plane, file, values.identity, terminal);
-      await terminal.untilInterrupted();
+      await interrupted;
     } finally {
       await plane.close();
     }

@@ -61,7 +61,7 @@ export async function runDemo(args: readonly string[], terminal: Terminal): Prom
   const all = allCalls(load);
   results.push(all, {
     title: 'nothing left',
-    measured: `${ended} processes ended by themselves, ${killed} killed; ${left.length} files left`,
+    measured: `${ended} processes ended, ${killed} killed; ${left.length} files left`,
     held: killed === 0 && left.length === 0,
   });
   const held = problem === undefined && results.length === SCENES.length + 2 && results.every((result) => result.held);
@@ -106,10 +106,10 @@ function allCalls(load: Load | undefined): Result {
   const samples = load?.samples ?? [];
   const times = samples.map(({ ms }) => ms);
   const errors = samples.filter(({ error }) => error !== '').length;
-  const speed = samples.length === 0 ? '' : `, p50 ${percentile(times, 0.5).toFixed(1)} ms, p99 ${percentile(times, 0.99).toFixed(1)} ms`;
+  const speed = samples.length === 0 ? '' : `; p50 ${percentile(times, 0.5).toFixed(1)} ms, p99 ${percentile(times, 0.99).toFixed(1)} ms`;
   return {
     title: 'the whole run',
-    measured: `${samples.length} calls by users, ${errors} errors${speed}`,
+    measured: `${samples.length} calls, ${errors} errors${speed}`,
     held: errors === 0 && samples.length > 0,
   };
 }

@@ -20,8 +20,17 @@ export interface Sample {
   readonly version: string;
 }
 
+export interface Count {
+  readonly count: number;
+  readonly errors: number;
+}
+
+export function total(...windows: readonly Window[]): Count {
+  return { count: windows.reduce((sum, { count }) => sum + count, 0), errors: windows.reduce((sum, { errors }) => sum + errors, 0) };
+}
+
 /** The requests that started while it was open. */
-export class Window {
+export class Window implements Count {
   readonly samples: Sample[] = [];
   #running = 0;
   #wake: (() => void) | undefined;

@@ -16,7 +16,7 @@ export function spiffeId(identity: string): string {
   return `spiffe://${TRUST_DOMAIN}/${identity}`;
 }
 
-export const EJECTION_MS = 2000;
+export const EJECTION_MS = 3000;
 
 export function meshFile({ ports, split, mtls }: MeshState): string {
   const at = (role: string): string[] => ports.filter((one) => one.role === role).map(({ port }) => `127.0.0.1:${port}`);

@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import { connect as connectPlain } from 'node:net';
+import type { ConnectionOptions } from 'node:tls';
 import { connect as connectTls } from 'node:tls';
 
 /** `answered`: bytes came back. `refused`: closed without a byte of an answer. */
@@ -23,7 +24,7 @@ function greeting(protocol: Door['protocol']): Buffer {
 }
 
 export function probePlaintext({ port, protocol }: Door): Promise<ProbeResult> {
-  const socket = connectPlain(port, '127.0.0.1', () => void socket.write(greeting(protocol)));
+  const socket = connectPlain({ port, host: '127.0.0.1', timeout: PATIENCE_MS }, () => void socket.write(greeting(protocol)));
   return outcome(socket);
 }
 
@@ -40,17 +41,20 @@ export function speaksTls({ port, protocol }: Door): Promise<boolean> {
       resolve(spoken);
       socket.destroy();
     };
-    socket.setTimeout(PATIENCE_MS, () => end(false));
+    socket.on('timeout', () => end(false));
     socket.on('error', () => end(false));
     socket.on('close', () => end(false));
   });
 }
 
-function stranger(
-  port: number,
-  protocol: Door['protocol'],
-): { port: number; host: string; rejectUnauthorized: boolean; ALPNProtocols: string[] } {
-  return { port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: [protocol === 'grpc' ? 'h2' : 'http/1.1'] };
+function stranger(port: number, protocol: Door['protocol']): ConnectionOptions {
+  return {
+    port,
+    host: '127.0.0.1',
+    timeout: PATIENCE_MS,
+    rejectUnauthorized: false,
+    ALPNProtocols: [protocol === 'grpc' ? 'h2' : 'http/1.1'],
+  };
 }
 
 function outcome(socket: Socket): Promise<ProbeResult> {
@@ -59,7 +63,7 @@ function outcome(socket: Socket): Promise<ProbeResult> {
       resolve(result);
       socket.destroy();
     };
-    socket.setTimeout(PATIENCE_MS, () => end('no answer'));
+    socket.on('timeout', () => end('no answer'));
     socket.on('data', () => end('answered'));
     socket.on('error', () => end('refused'));
     socket.on('close', () => end('refused'));

@@ -3,6 +3,7 @@
  * is seen to have arrived before the next, which is what an operator would do.
  */
 import type { Member } from './crew.ts';
+import { total } from './load.ts';
 import { CALLERS, spiffeId } from './mesh-file.ts';
 import type { Report } from './messages.ts';
 import type { Door } from './probe.ts';
@@ -31,26 +32,26 @@ export const mtlsScene: Scene = {
     const openBefore = (await Promise.all(doors.map(probePlaintext))).filter((result) => result === 'answered').length;
     stage.check(openBefore === doors.length, `before: a stranger in plaintext is answered by ${openBefore} of ${doors.length} servers`);
 
-    const window = load.window();
+    const plain = load.window();
     await crew.update({ split, mtls: 'accept' });
-    screen.live(stage.callsLine(window, 'servers take both'));
+    screen.live(stage.callsLine(plain, 'servers take both'));
     const accepting = await stage.until(3000, 50, () => all(speaksTls));
     await crew.update({ split, mtls: 'use' });
-    screen.live(stage.callsLine(window, 'callers change over'));
+    screen.live(stage.callsLine(plain, 'callers change over'));
     const using = await stage.until(3000, 50, async () =>
       [...(await crew.reports()).values()].every(({ clusters }) => clusters.every(({ tls }) => tls)),
     );
     // Plaintext connections end with the calls that they carry.
-    await stage.show(500, () => stage.callsLine(window, 'callers change over'));
+    const secure = await stage.turn(plain);
     await crew.update({ split, mtls: 'strict' });
     const closed = await stage.until(3000, 50, () => all(async (door) => (await probePlaintext(door)) === 'refused'));
     const before = await crew.reports(crew.protectedMembers);
-    await stage.show(1200, () => stage.callsLine(window, 'mutual TLS on every hop'));
+    await stage.show(1500, () => stage.callsLine(total(plain, secure), 'mutual TLS on every hop'));
     const now = await crew.reports(crew.protectedMembers);
     const strangers = (await Promise.all(doors.map(probeWithoutCertificate))).filter((result) => result === 'refused').length;
     const refused = (await Promise.all(doors.map(probePlaintext))).filter((result) => result === 'refused').length;
-    load.window();
-    await window.settled();
+    await stage.turn(secure);
+    const window = total(plain, secure);
 
     let rightful = 0;
     let others = 0;

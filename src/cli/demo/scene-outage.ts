@@ -12,8 +12,7 @@ export const outageScene: Scene = {
     const { signal } = await crew.controlPlane.exited;
     await stage.show(2500, () => stage.callsLine(window, 'without a control plane'));
     const cut = [...(await crew.reports()).values()].filter(({ connected }) => !connected).length;
-    load.window();
-    await window.settled();
+    await stage.turn(window);
     screen.line(stage.callsLine(window, 'without a control plane'));
     const dead = signal === 'SIGKILL' && attached === crew.members.length && cut === crew.members.length;
     const checks = [

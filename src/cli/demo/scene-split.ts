@@ -44,8 +44,7 @@ export const canaryScene: Scene = {
     const shift = stage.load.window();
     const at = await crew.update({ split: [0, 100], mtls: 'off' });
     await stage.show(1500, () => stage.splitLine(shift));
-    stage.load.window();
-    await shift.settled();
+    await stage.turn(shift);
     const late = shift.samples.filter(({ version, startedAt }) => version !== 'v2' && startedAt > at);
     const swapMs = Math.max(0, ...late.map(({ startedAt }) => startedAt - at));
     // Whatever started later than the last stray went to v2: an error counts as a stray, too.

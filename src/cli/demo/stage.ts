@@ -2,7 +2,7 @@
 import type { Clock } from '../../core/clock.ts';
 import { sleep } from '../../core/clock.ts';
 import type { Crew } from './crew.ts';
-import type { Load, Window } from './load.ts';
+import type { Count, Load, Window } from './load.ts';
 import type { Screen } from './screen.ts';
 import { percent } from './statistics.ts';
 
@@ -68,9 +68,15 @@ export class Stage {
   async count(ms: number, text: (window: Window) => string): Promise<Window> {
     const window = this.load.window();
     await this.show(ms, () => text(window));
-    this.load.window();
-    await window.settled();
+    await this.turn(window);
     return window;
+  }
+
+  /** From here on calls count anew; resolves when all that started before have ended. */
+  async turn(before: Window): Promise<Window> {
+    const next = this.load.window();
+    await before.settled();
+    return next;
   }
 
   /** `v1 ######==== v2  90.1 % / 9.9 %`. */
@@ -81,7 +87,7 @@ export class Stage {
     return `   v1 ${screen.bar(share, 30)} v2 ${percent(share).padStart(7)}  ${String(window.count).padStart(4)} calls  ${errors}`;
   }
 
-  callsLine(window: Window, what: string): string {
+  callsLine(window: Count, what: string): string {
     const { screen } = this;
     const errors = window.errors === 0 ? screen.paint('good', '0 errors') : screen.paint('bad', `${window.errors} errors`);
     return `   ${String(window.count).padStart(5)} calls  ${errors}  ${what}`;

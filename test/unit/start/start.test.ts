@@ -119,3 +119,11 @@ test('after close nothing is left on the clock', async () => {
 test('the version is that of the package', () => {
   expect(VERSION).toBe(packageJson.version);
 });
+
+test('hosts belong to the mesh from the first moment on, before the source is there', async () => {
+  const { engine, attached } = start({ bootstrap: JSON.parse(bootstrap('x')) as object, include: ['shop'], logger: silentLogger }, {});
+  expect([engine.source, engine.includes('shop'), engine.includes('other')]).toEqual([undefined, true, false]);
+  await attached;
+  expect([engine.includes('shop'), engine.includes('other')]).toEqual([true, false]);
+  await engine.close(0);
+});
