@@ -254,6 +254,8 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     this.closed = true;
     this.epoch++;
     this.#wake();
+    // The time to drain is over: what still runs fails now, or `close` would wait for a peer that never answers.
+    if (this.#active > 0) this.clusters?.destroy(new MeshError('ERR_MESH_CLOSED', 'the mesh was closed while the call was running'));
     await this.scope.close();
     await this.parts.telemetry.close();
   }

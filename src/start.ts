@@ -162,11 +162,13 @@ function makeEngine(options: MeshOptions, clock: Clock, log: Logger, fileTimeout
 }
 
 /** Where `@opentelemetry/api` keeps its globals; `trace` and `metrics` are there once somebody registered a provider. */
-const OTEL_GLOBALS = Symbol.for('opentelemetry.js.api.1');
+const OTEL_GLOBALS: unique symbol = Symbol.for('opentelemetry.js.api.1');
 
+const globals: { readonly [OTEL_GLOBALS]?: { readonly trace?: unknown; readonly metrics?: unknown } } = globalThis as object;
+
+/** Asked on every call, so it is one property of the global object (10 ns; `Reflect.get` takes 40). */
 function registered(signal: 'trace' | 'metrics'): boolean {
-  const globals = Reflect.get(globalThis, OTEL_GLOBALS) as Readonly<Record<string, unknown>> | undefined;
-  return globals?.[signal] !== undefined;
+  return globals[OTEL_GLOBALS]?.[signal] !== undefined;
 }
 
 /** The tracer, once an SDK is registered; until then a look-up and nothing else. */
@@ -189,7 +191,8 @@ async function openXds(bootstrap: Bootstrap, options: MeshOptions, engine: MeshE
   const { clock, random, log, filters, lbPolicies } = engine.parts;
   return new XdsClient({
     bootstrap,
-    transport: (server) => createAdsTransport(server),
+    // A process that has nothing else to do ends; what waits for a configuration holds it by its own timer.
+    transport: (server) => createAdsTransport(server, { background: true }),
     types: RESOURCE_TYPES,
     decode: { filters, lbPolicies },
     clock,

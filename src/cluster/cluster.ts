@@ -47,6 +47,8 @@ export class MeshCluster implements Cluster {
   #places: readonly Place[] = [];
   #assignment: EndpointsConfig | undefined;
   #endpoints: readonly MeshEndpoint[] = [];
+  /** Removed endpoints whose exchanges have not ended yet. */
+  readonly #leaving = new Map<MeshEndpoint, Promise<void>>();
   #outlier: OutlierDetector | undefined;
   readonly #reportsTo: Observer = {
     onAttemptEnd: (attempt) => {
@@ -141,14 +143,28 @@ export class MeshCluster implements Cluster {
     }
     this.#endpoints = after;
     this.#places = places;
-    for (const endpoint of known.left()) void endpoint.leave();
+    for (const endpoint of known.left()) this.#leave(endpoint);
     this.#rebuild();
   }
 
+  /** Lets running attempts end, then closes. */
   async close(): Promise<void> {
     this.#outlier?.close();
     this.breaker?.close();
-    await Promise.all(this.endpoints.map((endpoint) => endpoint.leave()));
+    for (const endpoint of this.#endpoints) this.#leave(endpoint);
+    await Promise.all(this.#leaving.values());
+  }
+
+  /** Ends running attempts at once; `close` then has nothing to wait for. */
+  destroy(error: Error): void {
+    for (const endpoint of this.#endpoints) endpoint.destroy(error);
+    for (const endpoint of this.#leaving.keys()) endpoint.destroy(error);
+  }
+
+  #leave(endpoint: MeshEndpoint): void {
+    if (this.#leaving.has(endpoint)) return;
+    const left = endpoint.leave().finally(() => this.#leaving.delete(endpoint));
+    this.#leaving.set(endpoint, left);
   }
 
   #breakerOf(config: ClusterConfig): Breaker | undefined {

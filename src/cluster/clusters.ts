@@ -6,6 +6,7 @@ import { MeshCluster } from './cluster.ts';
 export class Clusters {
   readonly #deps: ClusterDeps;
   readonly #running = new Map<string, MeshCluster>();
+  readonly #leaving = new Map<MeshCluster, Promise<void>>();
 
   constructor(deps: ClusterDeps) {
     this.#deps = deps;
@@ -31,14 +32,26 @@ export class Clusters {
       const resolved = named.get(name);
       if (resolved?.ok === true) continue;
       this.#running.delete(name);
-      void cluster.close();
+      this.#leave(cluster);
     }
   }
 
+  /** Lets running attempts end, then closes every cluster. */
   async close(): Promise<void> {
-    const running = [...this.#running.values()];
+    for (const cluster of this.#running.values()) this.#leave(cluster);
     this.#running.clear();
-    await Promise.all(running.map((cluster) => cluster.close()));
+    await Promise.all(this.#leaving.values());
+  }
+
+  /** Ends running attempts at once, also those of clusters that are no longer configured. */
+  destroy(error: Error): void {
+    for (const cluster of this.#running.values()) cluster.destroy(error);
+    for (const cluster of this.#leaving.keys()) cluster.destroy(error);
+  }
+
+  #leave(cluster: MeshCluster): void {
+    const left = cluster.close().finally(() => this.#leaving.delete(cluster));
+    this.#leaving.set(cluster, left);
   }
 
   #update(name: string, resolved: Extract<ResolvedCluster, { ok: true }>): void {

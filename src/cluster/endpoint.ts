@@ -27,6 +27,7 @@ export class MeshEndpoint implements Endpoint {
   /** No assignment names it any more; calls that began before may still use it, and what they open is closed after them. */
   gone = false;
   #slots: Slot[] | undefined = undefined;
+  #draining: readonly Connection[] | undefined = undefined;
   #address: string | undefined = undefined;
 
   constructor(cluster: MeshCluster, config: EndpointConfig, place: LocalityConfig) {
@@ -85,8 +86,17 @@ export class MeshEndpoint implements Endpoint {
 
   /** Lets running exchanges end and closes; the next call would open anew (a changed transport socket uses this). */
   async drain(): Promise<void> {
-    const slots = this.#slots ?? [];
+    const connections = (this.#slots ?? []).map((slot) => slot.connection);
     this.#slots = undefined;
-    await Promise.all(slots.map((slot) => slot.connection.close()));
+    if (connections.length === 0) return;
+    this.#draining = [...(this.#draining ?? []), ...connections];
+    await Promise.all(connections.map((connection) => connection.close()));
+    this.#draining = this.#draining.filter((connection) => !connections.includes(connection));
+  }
+
+  /** Ends running exchanges at once, also on connections that drain; for a mesh whose time to drain is over. */
+  destroy(error: Error): void {
+    void this.drain();
+    for (const connection of this.#draining ?? []) connection.destroy?.(error);
   }
 }

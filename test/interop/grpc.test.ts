@@ -67,7 +67,9 @@ describe.skipIf(peers.go === undefined)('grpc-js through the mesh, grpc-go serve
   });
 
   test('a listed retryable status is tried again: 20 % failures, 2 retries', async () => {
-    const { plane } = await splitScene({}, ['--fail', 'UNAVAILABLE:20']);
+    const { plane, snapshot } = await splitScene({}, ['--fail', 'UNAVAILABLE:20']);
+    // Envoy's default of 3 concurrent retries would get in the way; grpc-go has no such limit.
+    await plane.put(edit(snapshot, ['version: "b1"', 'version: "b2"'], ['lb_policy: ROUND_ROBIN', 'lb_policy: ROUND_ROBIN\n    circuit_breakers: {thresholds: [{max_retries: 1000}]}']));
     const mesh = await startMesh({ bootstrap: plane.bootstrap('app') });
     const echo = echoClient(mesh, 'xds:///echo.local');
     const counts = await tally(CALLS, () => echo.answer());
@@ -162,5 +164,20 @@ describe.skipIf(peers.go === undefined)('an xDS server listener with RBAC', () =
     await until('refused', async () => (await once()) === 'UNAVAILABLE');
     await plane.put(edit(snapshot, ['version: "c1"', 'version: "c3"']));
     await until('served again', async () => (await once()) === 'ours', 20_000);
+  });
+
+  test('new rules apply to calls on open connections, without a failed call', async () => {
+    const { plane, port, snapshot } = await server();
+    const mesh = await startMesh({ bootstrap: plane.bootstrap('server') });
+    await echoServer(mesh, 'ours', port);
+    const caller = await startMesh({ bootstrap: plane.bootstrap('caller') });
+    const echo = echoClient(caller, 'xds:///secure.local');
+    const load = startLoad(() => echo.answer({ 'x-caller': 'frontend' }), 4);
+    expect(await tally(5, () => echo.answer({ 'x-caller': 'backend' }), 1)).toEqual({ PERMISSION_DENIED: 5 });
+    await plane.put(edit(snapshot, ['version: "c1"', 'version: "c2"'], ['string_match: {exact: frontend}', 'string_match: {suffix: end}']));
+    await until('the new rule', async () => (await echo.answer({ 'x-caller': 'backend' })) === 'ours');
+    await plane.put(edit(snapshot, ['version: "c1"', 'version: "c3"'], ['string_match: {exact: frontend}', 'string_match: {prefix: front}']));
+    await until('the next rule', async () => (await echo.answer({ 'x-caller': 'backend' })) === 'PERMISSION_DENIED');
+    expect([...new Set(await load.stop())]).toEqual(['ours']);
   });
 });

@@ -1,5 +1,6 @@
 /** Mutual TLS with grpc-go, go-spiffe and Envoy on the other side, and with the control plane: who is let in, who is not (gRFCs A29, A41). */
 import { createServer } from 'node:http';
+import { Client, credentials } from '@grpc/grpc-js';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { createTestCa } from '../../src/control-plane/ca/ca.ts';
 import type { Mesh } from '../../src/index.ts';
@@ -85,6 +86,27 @@ describe.skipIf(peers.go === undefined)('grpc-go client, grpc-js server behind t
     expect(wrong).toContain('"Unavailable": 3');
     const plain = await runGo('grpcgo', [...client, '--target', `dns:///127.0.0.1:${port}`]);
     expect(plain).toContain('"Unavailable": 3');
+  });
+});
+
+describe.skipIf(peers.go === undefined)('TLS switched on under a plaintext listener', () => {
+  test('open plaintext connections end, and no plaintext call is served any more', async () => {
+    const { plane, port } = await grpcScene();
+    const secured = snapshotText('e-grpc-mtls', { 50062: port });
+    const plain = edit(secured, [/ {6}transport_socket:\n {8}name: envoy\.transport_sockets\.tls\n[\s\S]*?(?= {6}filters:)/, ''], ['principals: [{authenticated: {principal_name: {exact: spiffe://mesh.test/ns/default/sa/client}}}]', 'principals: [{any: true}]'], ['version: "e1"', 'version: "e0"']);
+    await plane.put(plain);
+    await echoServer(await meshOf(plane, 'server', identityFiles(ca, SERVER)), 'ours', port);
+    const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
+    onTestFinished(() => client.close());
+    const same = (bytes: Buffer): Buffer => bytes;
+    const say = (): Promise<number> =>
+      new Promise((resolve) => void client.makeUnaryRequest('/inmesh.peers.v1.Echo/Say', same, same, Buffer.alloc(0), (error) => resolve(error?.code ?? 0)));
+    expect(await say()).toBe(0);
+    await plane.put(edit(secured, ['version: "e1"', 'version: "e2"']));
+    await until('refused', async () => (await say()) === 14);
+    for (let i = 0; i < 5; i++) expect(await say()).toBe(14);
+    const right = echoClient(await meshOf(plane, 'app', identityFiles(ca, CLIENT)), 'xds:///mtls.local');
+    expect(await right.answer()).toBe('ours');
   });
 });
 

@@ -4,6 +4,7 @@
  * plain HTTP/2 server to grpc-js, and what reaches it is what was admitted here: plaintext only where the chain is plaintext.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import type { ServerHttp2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
 import type { Peer } from '../../core/call.ts';
 import type { ConnectionFacts, InboundChain, InboundEngine, InboundListener } from '../../core/engine.ts';
@@ -19,12 +20,36 @@ export interface Admission {
   readonly peer: Peer;
 }
 
+/** A connection with a chain follows its listener: it takes over new rules, or goes when these would not have let it in as it is. */
+class Connection implements Admission {
+  readonly listener: InboundListener;
+  readonly peer: Peer;
+  readonly #facts: ConnectionFacts;
+  chain: InboundChain | undefined;
+  session: ServerHttp2Session | undefined = undefined;
+
+  constructor(listener: InboundListener, chain: InboundChain | undefined, peer: Peer, facts: ConnectionFacts) {
+    this.listener = listener;
+    this.chain = chain;
+    this.peer = peer;
+    this.#facts = facts;
+  }
+
+  review(draining: boolean): void {
+    if (this.chain === undefined) return;
+    const chain = this.listener.state === 'serving' && !draining ? this.listener.chain(this.#facts) : undefined;
+    // gRFC A36: GOAWAY; calls that run may end.
+    if (chain === undefined || chain.security !== this.chain.security) this.session?.close();
+    else this.chain = chain;
+  }
+}
+
 /** Published by Node when `listen` is called, before the port is open. */
 const LISTEN = 'tracing:net.server.listen:asyncStart';
 
 export class ServerPorts {
   readonly #engine: InboundEngine;
-  readonly #admissions = new Map<string, Admission>();
+  readonly #admissions = new Map<string, Connection>();
   /** Servers of credentials that are not ours, to find the address that a connection's server is bound to. */
   #listening: WeakRef<Server>[] | undefined = undefined;
 
@@ -77,8 +102,22 @@ export class ServerPorts {
       for (const handler of handlers) Reflect.apply(handler, server, [socket]);
     };
     server.on('connection', (socket) => this.#accept(server, socket, pass));
+    server.on('session', (session: ServerHttp2Session) => {
+      const connection = this.#admissions.get(keyOf(session.socket));
+      if (connection !== undefined) connection.session = session;
+    });
     // gRFC A36: the listener is asked for as soon as the port is known, not by the first caller, who would be turned away.
-    server.once('listening', () => void this.#listenerOf(server));
+    server.once('listening', () => {
+      const listener = this.#listenerOf(server);
+      const stop = listener?.onChange(() => this.#review(listener));
+      if (stop !== undefined) server.once('close', stop);
+    });
+  }
+
+  #review(listener: InboundListener): void {
+    for (const connection of this.#admissions.values()) {
+      if (connection.listener === listener) connection.review(this.#engine.draining);
+    }
   }
 
   #listenerOf(server: Server): InboundListener | undefined {
@@ -90,7 +129,7 @@ export class ServerPorts {
     socket.on('error', () => socket.destroy());
     const listener = this.#listenerOf(server);
     if (listener?.state === 'passthrough') {
-      this.#admit(socket, { listener, chain: undefined, peer: peerFrom(socket, undefined) });
+      this.#admit(socket, new Connection(listener, undefined, peerFrom(socket, undefined), factsOf(socket, false)));
       pass(socket);
     } else if (listener?.state !== 'serving' || this.#engine.draining) {
       // gRFC A36: while not serving, close without a byte.
@@ -103,24 +142,28 @@ export class ServerPorts {
   }
 
   #choose(socket: Socket, listener: InboundListener, tls: boolean, pass: (socket: Socket) => void): void {
-    const chain = listener.chain(factsOf(socket, tls));
+    const facts = factsOf(socket, tls);
+    const chain = listener.chain(facts);
     // A chain says itself whether it is TLS; bytes of the other kind end the connection.
     if (chain === undefined || (chain.security !== undefined) !== tls) {
       socket.destroy();
     } else if (chain.security === undefined) {
-      this.#admit(socket, { listener, chain, peer: peerFrom(socket, undefined) });
+      this.#admit(socket, new Connection(listener, chain, peerFrom(socket, undefined), facts));
       pass(socket);
     } else {
       acceptTls(socket, chain.security, this.#engine.clock, (secured, identity) => {
-        this.#admit(secured, { listener, chain, peer: peerFrom(secured, identity) });
+        const connection = new Connection(listener, chain, peerFrom(secured, identity), facts);
+        this.#admit(secured, connection);
         pass(secured);
+        // The listener may have changed during the handshake.
+        connection.review(this.#engine.draining);
       });
     }
   }
 
-  #admit(socket: Socket, admission: Admission): void {
+  #admit(socket: Socket, connection: Connection): void {
     const key = keyOf(socket);
-    this.#admissions.set(key, admission);
+    this.#admissions.set(key, connection);
     socket.once('close', () => this.#admissions.delete(key));
   }
 }

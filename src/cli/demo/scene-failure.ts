@@ -54,7 +54,7 @@ export const failureScene: Scene = {
       stage.check(back, `back in rotation ${(backMs / 1000).toFixed(1)} s after it began to fail`),
     ];
     return {
-      measured: `${failed} failed attempts, ${errors} errors seen; ejected in ${ejectedMs.toFixed(0)} ms`,
+      measured: `${failed} failed attempts, ${errors} errors seen; ${out ? `ejected in ${ejectedMs.toFixed(0)} ms` : 'not ejected'}`,
       held: checks.every(Boolean),
     };
   },

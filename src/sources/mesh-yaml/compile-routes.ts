@@ -48,10 +48,12 @@ function compileAction(name: string, service: ServiceSpec, route: RouteSpec): Ro
     cluster: compileDestination(name, route),
     clusterNotFoundStatus: 503,
     // No limit unless asked: 0 is said explicitly, since an absent timeout means 15 s to Envoy.
-    timeoutMs: timeout ?? 0,
-    // gRPC calls do not look at the route's timeout; this is the field that they do look at (gRFC A31).
+    timeoutMs: service.protocol === 'grpc' ? 0 : (timeout ?? 0),
+    // The field that gRPC calls look at (gRFC A31). Never both: with it there is no route timeout (Envoy §2.7).
     maxStreamDuration:
-      timeout === undefined || timeout === 0 ? undefined : { maxStreamDurationMs: undefined, grpcTimeoutHeaderMaxMs: timeout, grpcTimeoutHeaderOffsetMs: undefined },
+      service.protocol !== 'grpc' || timeout === undefined || timeout === 0
+        ? undefined
+        : { maxStreamDurationMs: timeout, grpcTimeoutHeaderMaxMs: undefined, grpcTimeoutHeaderOffsetMs: undefined },
     retry: retries === undefined ? undefined : compileRetries(retries),
     pathRewrite: compileRewrite(route),
     hostRewrite: route.rewrite?.host === undefined ? undefined : { kind: 'literal', value: route.rewrite.host },

@@ -83,7 +83,7 @@ describe('the example of the docs', () => {
     expect(second?.action).toMatchObject({
       cluster: { kind: 'weighted', total: 100, clusters: [{ name: 'reviews|version=v1', weight: 90 }, { name: 'reviews|version=v2', weight: 10 }] },
       timeoutMs: 2000,
-      maxStreamDuration: { maxStreamDurationMs: undefined, grpcTimeoutHeaderMaxMs: 2000 },
+      maxStreamDuration: undefined,
       retry: { on: ['connect-failure', 'retriable-status-codes'], retriableStatusCodes: [503], numRetries: 2, perTryTimeoutMs: 500, baseIntervalMs: 25, maxIntervalMs: 250 },
     });
   });
