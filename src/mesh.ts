@@ -138,7 +138,9 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     const deps: Deps = { clock, random, log };
     this.source = this.scope.own(source);
     this.scope.own({ close: () => tls.close() });
-    this.clusters = this.scope.own(new Clusters({ ...deps, security: (config) => tls.client(config), lbPolicies: this.parts.lbPolicies, breakers: this.parts.breakers }));
+    this.clusters = this.scope.own(
+      new Clusters({ ...deps, security: (config) => tls.client(config), lbPolicies: this.parts.lbPolicies, breakers: this.parts.breakers }),
+    );
     const plan: PlanDeps = {
       deps,
       clusters: this.clusters,
@@ -151,7 +153,8 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     const roots = new Roots(source, this.clusters, plan, () => this.#changed());
     this.roots = roots;
     source.onChange(() => this.#lane.run(() => roots.sync()));
-    for (const host of include === undefined ? [] : exactHosts(include.patterns)) for (const name of source.candidates(host)) roots.demand(name);
+    for (const host of include === undefined ? [] : exactHosts(include.patterns))
+      for (const name of source.candidates(host)) roots.demand(name);
     for (const name of include === undefined ? source.listeners() : []) roots.demand(name);
     this.#changed();
   }
@@ -196,7 +199,9 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     try {
       return await opened.handler.handle(call);
     } catch (error) {
-      return failureReply(failure(FAILURES.filterFailed, `a layer failed: ${error instanceof Error ? error.message : String(error)}`, error));
+      return failureReply(
+        failure(FAILURES.filterFailed, `a layer failed: ${error instanceof Error ? error.message : String(error)}`, error),
+      );
     }
   }
 
@@ -219,9 +224,13 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
       if (!(await this.#wait(deadline))) {
         const waiting = (roots ?? []).filter((root) => root.status === 'waiting').map((root) => root.name);
         const problem = this.source?.describe().problem;
-        throw new MeshError('ERR_MESH_START_TIMEOUT', `no complete configuration within ${timeoutMs} ms${waiting.length === 0 ? '' : `, still waiting for ${waiting.join(', ')}`}`, {
-          cure: problem === undefined ? 'Check that the control plane knows these names' : `The control plane says: ${problem}`,
-        });
+        throw new MeshError(
+          'ERR_MESH_START_TIMEOUT',
+          `no complete configuration within ${timeoutMs} ms${waiting.length === 0 ? '' : `, still waiting for ${waiting.join(', ')}`}`,
+          {
+            cure: problem === undefined ? 'Check that the control plane knows these names' : `The control plane says: ${problem}`,
+          },
+        );
       }
     }
   }
@@ -234,7 +243,13 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
         if (this.#tls === undefined) throw new MeshError('ERR_MESH_CONFIG', 'no configuration is attached');
         return this.#tls.server(config);
       };
-      listener = new MeshInboundListener(host, port, { clock: this.clock, random: this.#random, security: tls, unrouted: () => this.#noRoute(), root: (h, p) => this.#inboundRoot(h, p) });
+      listener = new MeshInboundListener(host, port, {
+        clock: this.clock,
+        random: this.#random,
+        security: tls,
+        unrouted: () => this.#noRoute(),
+        root: (h, p) => this.#inboundRoot(h, p),
+      });
       this.#listeners.set(key, listener);
     }
     return listener;
@@ -349,7 +364,12 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
       const opened = this.open(call);
       if (opened !== undefined) return opened;
       if (changed || this.clock.now() < deadline) continue;
-      if (this.clock.now() >= call.deadline) return this.#refuse(call, FAILURES.deadlineExceeded, `the deadline passed while the configuration of "${call.head.authority}" was awaited`);
+      if (this.clock.now() >= call.deadline)
+        return this.#refuse(
+          call,
+          FAILURES.deadlineExceeded,
+          `the deadline passed while the configuration of "${call.head.authority}" was awaited`,
+        );
       return this.#startTimeout(call);
     }
   }

@@ -2,7 +2,21 @@
 import { describe, expect, test } from 'vitest';
 import type { Mesh } from '../../src/index.ts';
 import type { ControlPlane, ControlPlaneOptions, LogEntry } from './harness.ts';
-import { edit, known, pause, peers, snapshotText, startBackend, startControlPlane, startEnvoy, startLoad, startMesh, tally, until, freePort } from './harness.ts';
+import {
+  edit,
+  known,
+  pause,
+  peers,
+  snapshotText,
+  startBackend,
+  startControlPlane,
+  startEnvoy,
+  startLoad,
+  startMesh,
+  tally,
+  until,
+  freePort,
+} from './harness.ts';
 
 const HOSTS = ['good.local', 'bad-route.local', 'bad-filter.local', 'bad-cluster.local'];
 
@@ -54,14 +68,24 @@ describe.skipIf(peers.go === undefined)('broken resources', () => {
     for (const nack of [listener, routes, clusters]) {
       const log = await plane.log('app');
       // A first response for fewer names may have been accepted.
-      const before = log.findLast(({ seq, event, type, nonce, error_detail }) => seq < nack.seq && event === 'request' && type === nack.type && nonce !== undefined && error_detail === undefined);
+      const before = log.findLast(
+        ({ seq, event, type, nonce, error_detail }) =>
+          seq < nack.seq && event === 'request' && type === nack.type && nonce !== undefined && error_detail === undefined,
+      );
       expect(nack.version, 'a NACK carries the last accepted version').toBe(before?.version);
-      expect(log.find((entry) => entry.event === 'response' && entry.nonce === nack.nonce)).toMatchObject({ type: nack.type, version: 'd1' });
+      expect(log.find((entry) => entry.event === 'response' && entry.nonce === nack.nonce)).toMatchObject({
+        type: nack.type,
+        version: 'd1',
+      });
     }
-    expect(known(mesh)).toEqual(expect.arrayContaining(['Listener good.local d1 ACKED', 'RouteConfiguration good d1 ACKED', 'Cluster good d1 ACKED']));
-    expect(known(mesh).filter((line) => line.endsWith('NACKED')).map((line) => line.split(' ')[1])).toEqual(
-      expect.arrayContaining(['bad-filter.local', 'bad-regex', 'bad-no-eds']),
+    expect(known(mesh)).toEqual(
+      expect.arrayContaining(['Listener good.local d1 ACKED', 'RouteConfiguration good d1 ACKED', 'Cluster good d1 ACKED']),
     );
+    expect(
+      known(mesh)
+        .filter((line) => line.endsWith('NACKED'))
+        .map((line) => line.split(' ')[1]),
+    ).toEqual(expect.arrayContaining(['bad-filter.local', 'bad-regex', 'bad-no-eds']));
   });
 
   test('a broken update keeps the last good configuration, and a good one after it is taken', async () => {
@@ -73,8 +97,12 @@ describe.skipIf(peers.go === undefined)('broken resources', () => {
     const load = startLoad(() => answer(mesh, 'web.local'), 4);
     await plane.put(edit(snapshot, ['version: "a1"', 'version: "a2"'], ['{exact: v2}', '{safe_regex: {regex: "([a-z"}}']));
     const nack = await nackOf(plane, 'app', 'RouteConfiguration');
-    expect(nack).toMatchObject({ version: 'a1', error_detail: expect.stringMatching(/"web" at virtual_hosts\[0\]\.routes\[0\]\.\S*regex/) });
-    const pinned = async (): Promise<string> => ((await (await mesh.fetch('http://web.local/', { headers: { 'x-version': 'v2' } })).json()) as { name: string }).name;
+    expect(nack).toMatchObject({
+      version: 'a1',
+      error_detail: expect.stringMatching(/"web" at virtual_hosts\[0\]\.routes\[0\]\.\S*regex/),
+    });
+    const pinned = async (): Promise<string> =>
+      ((await (await mesh.fetch('http://web.local/', { headers: { 'x-version': 'v2' } })).json()) as { name: string }).name;
     expect(await tally(20, pinned)).toEqual({ v2: 20 });
     await plane.put(edit(snapshot, ['version: "a1"', 'version: "a3"'], ['{exact: v2}', '{exact: v3}'], ['weight: 10}', 'weight: 0}']));
     await until('the good update', () => known(mesh).includes('RouteConfiguration web a3 ACKED'), 15_000);
@@ -124,7 +152,12 @@ describe.skipIf(peers.go === undefined || peers.envoy === undefined)('the same b
     const table = (node: string): unknown[] => names.map((name) => [name, rejectedBy(node, name)]);
     expect(table('sidecar')).toEqual(table('envoy'));
     expect(table('envoy')).toEqual(names.map((name) => [name, name.startsWith('bad-filter') || name === 'bad-no-eds']));
-    expect(nacks(log.filter((entry) => entry.node === 'envoy'), 'RouteConfiguration')[0]?.error_detail).toContain('[a-z');
+    expect(
+      nacks(
+        log.filter((entry) => entry.node === 'envoy'),
+        'RouteConfiguration',
+      )[0]?.error_detail,
+    ).toContain('[a-z');
     // Envoy takes a cluster without a type as STATIC and empty.
     expect(rejectedBy('envoy', 'bad-no-type')).toBe(false);
     expect(envoy.running.child.exitCode).toBeNull();

@@ -1,11 +1,19 @@
 /** The peers' Echo service (`go/echo/echo.proto`) for grpc-js: stubs through a mesh, and a server behind one. */
 import { fileURLToPath } from 'node:url';
-import type { ChannelOptions, Client, ClientDuplexStream, ServiceDefinition, ServiceError, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type {
+  ChannelOptions,
+  Client,
+  ClientDuplexStream,
+  ServiceDefinition,
+  ServiceError,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { ChannelCredentials, makeClientConstructor, Metadata, Server, status } from '@grpc/grpc-js';
 import type { ServerDuplexStream, ServerUnaryCall, sendUnaryData } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 import { onTestFinished } from 'vitest';
 import type { Mesh } from '../../src/index.ts';
+import { until } from './harness.ts';
 
 export interface SayReply {
   readonly text: string;
@@ -20,7 +28,12 @@ interface SayRequest {
 }
 
 interface EchoStub extends Client {
-  Say(request: SayRequest, metadata: Metadata, options: { readonly deadline?: number }, done: (error: ServiceError | null, reply?: SayReply) => void): unknown;
+  Say(
+    request: SayRequest,
+    metadata: Metadata,
+    options: { readonly deadline?: number },
+    done: (error: ServiceError | null, reply?: SayReply) => void,
+  ): unknown;
   Chat(metadata: Metadata): ClientDuplexStream<SayRequest, SayReply>;
 }
 
@@ -52,12 +65,18 @@ export function echoClient(mesh: Mesh, target: string, options: ChannelOptions =
   onTestFinished(() => stub.close());
   const say: Echo['say'] = (headers = {}, timeoutMs = 10_000) =>
     new Promise((resolve, reject) => {
-      stub.Say({ text: 'hello' }, metadataOf(headers), { deadline: Date.now() + timeoutMs }, (error, reply) => (reply === undefined ? reject(error) : resolve(reply)));
+      stub.Say({ text: 'hello' }, metadataOf(headers), { deadline: Date.now() + timeoutMs }, (error, reply) =>
+        reply === undefined ? reject(error) : resolve(reply),
+      );
     });
   return {
     stub,
     say,
-    answer: (headers) => say(headers).then((reply) => reply.server, (error: ServiceError) => nameOf(error.code)),
+    answer: (headers) =>
+      say(headers).then(
+        (reply) => reply.server,
+        (error: ServiceError) => nameOf(error.code),
+      ),
     chat: (texts, headers = {}) =>
       new Promise((resolve) => {
         const call = stub.Chat(metadataOf(headers));
@@ -79,7 +98,11 @@ export function echoClient(mesh: Mesh, target: string, options: ChannelOptions =
 }
 
 /** What the server saw: reply of the same form as the Go server's. */
-const replyOf = (name: string, call: ServerUnaryCall<SayRequest, SayReply> | ServerDuplexStream<SayRequest, SayReply>, text: string): SayReply => ({
+const replyOf = (
+  name: string,
+  call: ServerUnaryCall<SayRequest, SayReply> | ServerDuplexStream<SayRequest, SayReply>,
+  text: string,
+): SayReply => ({
   text,
   server: name,
   peer_id: /URI:(\S+?)(?:,|$)/.exec(call.getAuthContext().sslPeerCertificate?.subjectaltname ?? '')?.[1] ?? '',
@@ -87,7 +110,7 @@ const replyOf = (name: string, call: ServerUnaryCall<SayRequest, SayReply> | Ser
   metadata: Object.fromEntries(Object.entries(call.metadata.getMap()).map(([key, value]) => [key, String(value)])),
 });
 
-/** A grpc-js server with the inbound stack of `mesh`. */
+/** A grpc-js server with the inbound stack of `mesh`, once it serves. */
 export async function echoServer(mesh: Mesh, name: string, port: number): Promise<void> {
   const server = new Server({ interceptors: mesh.grpc.serverInterceptors() });
   const implementation: UntypedServiceImplementation = {
@@ -102,4 +125,7 @@ export async function echoServer(mesh: Mesh, name: string, port: number): Promis
     server.bindAsync(`127.0.0.1:${port}`, mesh.grpc.serverCredentials(), (error) => (error === null ? resolve() : reject(error)));
   });
   onTestFinished(() => server.forceShutdown());
+  await until('the server has its listener', () =>
+    mesh.describe().listeners.some((listener) => listener.name.endsWith(`:${port}`) && listener.status === 'ready'),
+  );
 }

@@ -4,7 +4,20 @@ import type { AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Mesh } from '../../src/index.ts';
 import type { ControlPlane, Envoy } from './harness.ts';
-import { edit, expectShare, freePort, known, peers, snapshotText, startBackend, startControlPlane, startEnvoy, startMesh, tally, until } from './harness.ts';
+import {
+  edit,
+  expectShare,
+  freePort,
+  known,
+  peers,
+  snapshotText,
+  startBackend,
+  startControlPlane,
+  startEnvoy,
+  startMesh,
+  tally,
+  until,
+} from './harness.ts';
 
 const CALLS = 2000;
 
@@ -19,7 +32,12 @@ interface Scene {
   readonly ask: { readonly envoy: Ask; readonly inmesh: Ask };
 }
 
-async function scene(mode: 'sotw' | 'delta', v1: number, v2: number, prepare: (snapshot: string) => string = (text) => text): Promise<Scene> {
+async function scene(
+  mode: 'sotw' | 'delta',
+  v1: number,
+  v2: number,
+  prepare: (snapshot: string) => string = (text) => text,
+): Promise<Scene> {
   const port = await freePort();
   const snapshot = prepare(snapshotText('a-http-sidecar', { 18081: v1, 18082: v2, 15080: port }));
   const plane = await startControlPlane(snapshot);
@@ -33,11 +51,20 @@ async function scene(mode: 'sotw' | 'delta', v1: number, v2: number, prepare: (s
       const text = await response.text();
       return response.status === 200 ? (JSON.parse(text) as { name: string }).name : String(response.status);
     };
-  return { plane, snapshot, envoy, mesh, ask: { envoy: asker(fetch, `http://127.0.0.1:${port}/x`), inmesh: asker(mesh.fetch, `http://web.example:${port}/x`) } };
+  return {
+    plane,
+    snapshot,
+    envoy,
+    mesh,
+    ask: { envoy: asker(fetch, `http://127.0.0.1:${port}/x`), inmesh: asker(mesh.fetch, `http://web.example:${port}/x`) },
+  };
 }
 
 /** Fails as it is told, and counts. */
-async function flaky(name: string, fails: (count: number) => number | undefined): Promise<{ readonly port: number; readonly calls: () => number }> {
+async function flaky(
+  name: string,
+  fails: (count: number) => number | undefined,
+): Promise<{ readonly port: number; readonly calls: () => number }> {
   let calls = 0;
   const server = createServer((_request, response) => {
     const status = fails(++calls);
@@ -96,9 +123,17 @@ describe.skipIf(peers.go === undefined || peers.envoy === undefined)('Envoy besi
   test('two endpoints, one of which fails: ejected after five failures in a row, so that calls reach the other alone', async () => {
     for (const side of ['envoy', 'inmesh'] as const) {
       const [bad, good] = [await flaky('bad', () => 500), await flaky('good', () => undefined)];
-      const both = [bad, good].map(({ port }) => `{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: ${port}}}}}`).join(', ');
+      const both = [bad, good]
+        .map(({ port }) => `{endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: ${port}}}}}`)
+        .join(', ');
       const { ask } = await scene('sotw', 1, 1, (text) =>
-        edit(text, ['base_ejection_time: 2s', 'base_ejection_time: 60s'], [/lb_endpoints: \[.*\]/, `lb_endpoints: [${both}]`], ['weight: 90', 'weight: 100'], ['weight: 10}', 'weight: 0}']),
+        edit(
+          text,
+          ['base_ejection_time: 2s', 'base_ejection_time: 60s'],
+          [/lb_endpoints: \[.*\]/, `lb_endpoints: [${both}]`],
+          ['weight: 90', 'weight: 100'],
+          ['weight: 10}', 'weight: 0}'],
+        ),
       );
       expect(await tally(100, ask[side], 1), side).toEqual({ good: 100 });
       expect(bad.calls(), side).toBe(5);

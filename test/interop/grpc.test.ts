@@ -3,7 +3,21 @@ import type { ServiceError } from '@grpc/grpc-js';
 import { describe, expect, test } from 'vitest';
 import { echoClient, echoServer, nameOf } from './echo.ts';
 import type { ControlPlane, ControlPlaneOptions } from './harness.ts';
-import { edit, expectShare, freePort, known, peers, runGo, snapshotText, startControlPlane, startEchoServer, startLoad, startMesh, tally, until } from './harness.ts';
+import {
+  edit,
+  expectShare,
+  freePort,
+  known,
+  peers,
+  runGo,
+  snapshotText,
+  startControlPlane,
+  startEchoServer,
+  startLoad,
+  startMesh,
+  tally,
+  until,
+} from './harness.ts';
 
 interface GoResult {
   readonly calls: number;
@@ -19,7 +33,10 @@ const goClient = async (plane: ControlPlane, target: string, ...more: readonly s
   return JSON.parse(output.slice(output.indexOf('{\n'))) as GoResult;
 };
 
-async function splitScene(options: ControlPlaneOptions = {}, more: readonly string[] = []): Promise<{ readonly plane: ControlPlane; readonly snapshot: string }> {
+async function splitScene(
+  options: ControlPlaneOptions = {},
+  more: readonly string[] = [],
+): Promise<{ readonly plane: ControlPlane; readonly snapshot: string }> {
   const [v1, v2] = await Promise.all([startEchoServer('v1', more), startEchoServer('v2', more)]);
   const snapshot = snapshotText('b-grpc-client', { 50051: v1.port, 50052: v2.port });
   return { plane: await startControlPlane(snapshot, options), snapshot };
@@ -33,7 +50,7 @@ describe.skipIf(peers.go === undefined)('grpc-js through the mesh, grpc-go serve
     { title: 'ADS mode', options: { ads: true } },
     { title: 'cache mode', options: { ads: false } },
     { title: 'ordered answers', options: { ads: true, flags: ['--ordered'] } },
-  ])('the split and the header route are those of grpc-go\'s xDS client: $title', async ({ options }) => {
+  ])("the split and the header route are those of grpc-go's xDS client: $title", async ({ options }) => {
     const { plane } = await splitScene(options);
     const mesh = await startMesh({ bootstrap: plane.bootstrap('app') });
     const echo = echoClient(mesh, 'xds:///echo.local');
@@ -69,7 +86,13 @@ describe.skipIf(peers.go === undefined)('grpc-js through the mesh, grpc-go serve
   test('a listed retryable status is tried again: 20 % failures, 2 retries', async () => {
     const { plane, snapshot } = await splitScene({}, ['--fail', 'UNAVAILABLE:20']);
     // Envoy's default of 3 concurrent retries would get in the way; grpc-go has no such limit.
-    await plane.put(edit(snapshot, ['version: "b1"', 'version: "b2"'], ['lb_policy: ROUND_ROBIN', 'lb_policy: ROUND_ROBIN\n    circuit_breakers: {thresholds: [{max_retries: 1000}]}']));
+    await plane.put(
+      edit(
+        snapshot,
+        ['version: "b1"', 'version: "b2"'],
+        ['lb_policy: ROUND_ROBIN', 'lb_policy: ROUND_ROBIN\n    circuit_breakers: {thresholds: [{max_retries: 1000}]}'],
+      ),
+    );
     const mesh = await startMesh({ bootstrap: plane.bootstrap('app') });
     const echo = echoClient(mesh, 'xds:///echo.local');
     const counts = await tally(CALLS, () => echo.answer());
@@ -85,7 +108,12 @@ describe.skipIf(peers.go === undefined)('grpc-js through the mesh, grpc-go serve
     const { plane } = await splitScene({}, ['--delay', '2s']);
     const mesh = await startMesh({ bootstrap: plane.bootstrap('app') });
     const begun = performance.now();
-    const error: ServiceError = await echoClient(mesh, 'xds:///echo.local').say({}, 300).then(() => expect.fail('it answered'), (reason: ServiceError) => reason);
+    const error: ServiceError = await echoClient(mesh, 'xds:///echo.local')
+      .say({}, 300)
+      .then(
+        () => expect.fail('it answered'),
+        (reason: ServiceError) => reason,
+      );
     expect(nameOf(error.code)).toBe('DEADLINE_EXCEEDED');
     expect(performance.now() - begun).toBeLessThan(1_500);
   });
@@ -130,10 +158,16 @@ describe.skipIf(peers.go === undefined)('an xDS server listener with RBAC', () =
     const { plane, port } = await server();
     const mesh = await startMesh({ bootstrap: plane.bootstrap('server') });
     await echoServer(mesh, 'ours', port);
-    expect(await goClient(plane, 'xds:///secure.local', '--n', '20', ...allowed)).toMatchObject({ codes: { OK: 20 }, servers: { ours: 20 }, last_metadata: { 'x-caller': 'frontend' } });
+    expect(await goClient(plane, 'xds:///secure.local', '--n', '20', ...allowed)).toMatchObject({
+      codes: { OK: 20 },
+      servers: { ours: 20 },
+      last_metadata: { 'x-caller': 'frontend' },
+    });
     const without = await goClient(plane, 'xds:///secure.local', '--n', '20');
     expect(without).toMatchObject({ codes: { PermissionDenied: 20 } });
-    expect(await goClient(plane, 'xds:///secure.local', '--n', '20', '--chat', ...allowed)).toMatchObject({ codes: { PermissionDenied: 20 } });
+    expect(await goClient(plane, 'xds:///secure.local', '--n', '20', '--chat', ...allowed)).toMatchObject({
+      codes: { PermissionDenied: 20 },
+    });
     const echo = echoClient(mesh, 'xds:///secure.local');
     expect(await tally(20, () => echo.answer({ 'x-caller': 'frontend' }))).toEqual({ ours: 20 });
     expect(await echo.answer({ 'x-caller': 'other' })).toBe('PERMISSION_DENIED');
@@ -143,7 +177,10 @@ describe.skipIf(peers.go === undefined)('an xDS server listener with RBAC', () =
   test('grpc-js through the mesh calls a grpc-go xDS server', async () => {
     const { plane, port } = await server();
     const { running } = await startEchoServer('', ['--xds', '--xds-server', plane.address, '--node', 'go-server'], port);
-    await until('grpc-go serves', () => running.output().includes('mode of') && /ServingModeServing|SERVING|serving/i.test(running.output()));
+    await until(
+      'grpc-go serves',
+      () => running.output().includes('mode of') && /ServingModeServing|SERVING|serving/i.test(running.output()),
+    );
     const mesh = await startMesh({ bootstrap: plane.bootstrap('app') });
     const echo = echoClient(mesh, 'xds:///secure.local');
     expect(await tally(20, () => echo.answer({ 'x-caller': 'frontend' }))).toEqual({ grpcgo: 20 });
@@ -151,17 +188,25 @@ describe.skipIf(peers.go === undefined)('an xDS server listener with RBAC', () =
     expect(await echo.chat(['a'], { 'x-caller': 'frontend' })).toBe('PERMISSION_DENIED');
   });
 
-  test('the listener is taken away: no longer serving, and back again', async () => {
+  test.each([
+    { title: 'it stays in use', features: [], serves: true },
+    { title: 'fail_on_data_errors: no longer serving, open connections end', features: ['fail_on_data_errors'], serves: false },
+  ])('the listener is taken away (gRFC A88): $title; back again', async ({ features, serves }) => {
     const { plane, port, snapshot } = await server();
-    const mesh = await startMesh({ bootstrap: plane.bootstrap('server') });
+    const bootstrap = {
+      ...plane.bootstrap('server'),
+      xds_servers: [{ server_uri: plane.address, channel_creds: [{ type: 'insecure' }], server_features: features }],
+    };
+    const mesh = await startMesh({ bootstrap });
     await echoServer(mesh, 'ours', port);
-    const caller = await startMesh({ bootstrap: plane.bootstrap('caller') });
-    const echo = echoClient(caller, 'xds:///secure.local');
+    const echo = echoClient(await startMesh({ bootstrap: plane.bootstrap('caller') }), 'xds:///secure.local');
     const once = (): Promise<string> => echo.answer({ 'x-caller': 'frontend' });
     expect(await once()).toBe('ours');
     const api = snapshot.indexOf('  - "@type": type.googleapis.com/envoy.config.listener.v3.Listener\n    name: secure.local');
     await plane.put(`version: "c2"\nresources:\n${snapshot.slice(api)}`);
-    await until('refused', async () => (await once()) === 'UNAVAILABLE');
+    await until('the deletion is known', () => known(mesh).some((line) => line.endsWith('DOES_NOT_EXIST')));
+    await until('the deletion is in force', async () => (await once()) === (serves ? 'ours' : 'UNAVAILABLE'));
+    expect(await tally(20, once)).toEqual({ [serves ? 'ours' : 'UNAVAILABLE']: 20 });
     await plane.put(edit(snapshot, ['version: "c1"', 'version: "c3"']));
     await until('served again', async () => (await once()) === 'ours', 20_000);
   });
@@ -176,7 +221,9 @@ describe.skipIf(peers.go === undefined)('an xDS server listener with RBAC', () =
     expect(await tally(5, () => echo.answer({ 'x-caller': 'backend' }), 1)).toEqual({ PERMISSION_DENIED: 5 });
     await plane.put(edit(snapshot, ['version: "c1"', 'version: "c2"'], ['string_match: {exact: frontend}', 'string_match: {suffix: end}']));
     await until('the new rule', async () => (await echo.answer({ 'x-caller': 'backend' })) === 'ours');
-    await plane.put(edit(snapshot, ['version: "c1"', 'version: "c3"'], ['string_match: {exact: frontend}', 'string_match: {prefix: front}']));
+    await plane.put(
+      edit(snapshot, ['version: "c1"', 'version: "c3"'], ['string_match: {exact: frontend}', 'string_match: {prefix: front}']),
+    );
     await until('the next rule', async () => (await echo.answer({ 'x-caller': 'backend' })) === 'PERMISSION_DENIED');
     expect([...new Set(await load.stop())]).toEqual(['ours']);
   });

