@@ -121,7 +121,9 @@ export class MeshInboundListener implements InboundListener {
   handle(call: InboundCall, chain: InboundChain): Promise<Reply> {
     const target = call.target ?? this.open(call, chain);
     if ('handler' in target) {
-      return target.handler.handle(call).catch((error: unknown) => failureReply(failure(FAILURES.filterFailed, 'a layer or the application failed', error)));
+      return target.handler
+        .handle(call)
+        .catch((error: unknown) => failureReply(failure(FAILURES.filterFailed, 'a layer or the application failed', error)));
     }
     return Promise.resolve(target);
   }
@@ -146,7 +148,10 @@ export class MeshInboundListener implements InboundListener {
 
   #adopt(listener: ListenerConfig | undefined): void {
     this.#matcher = listener === undefined ? undefined : new FilterChainMatcher(listener);
-    const chains = listener === undefined ? [] : [...listener.filterChains, ...(listener.defaultFilterChain === undefined ? [] : [listener.defaultFilterChain])];
+    const chains =
+      listener === undefined
+        ? []
+        : [...listener.filterChains, ...(listener.defaultFilterChain === undefined ? [] : [listener.defaultFilterChain])];
     const secure = chains.filter((chain) => chain.tls !== undefined).length;
     this.#mode = secure === 0 ? 'plaintext' : secure === chains.length ? 'tls' : 'mixed';
     this.#mismatch = listener === undefined ? '' : addressProblem(listener, this.host, this.port);
@@ -161,5 +166,7 @@ function addressProblem(listener: ListenerConfig, host: string, port: number): s
   if (address === undefined) return `listener "${listener.name}" has no address`;
   const hostFits = address.host === host || WILDCARD_HOSTS.has(address.host);
   const portFits = address.port === port || address.port === 0;
-  return hostFits && portFits ? '' : `listener "${listener.name}" is for ${address.host}:${address.port}, the server is bound to ${host}:${port}`;
+  return hostFits && portFits
+    ? ''
+    : `listener "${listener.name}" is for ${address.host}:${address.port}, the server is bound to ${host}:${port}`;
 }

@@ -125,8 +125,6 @@ export class Roots {
       root.reason = '';
     }
     this.#want(used);
-    // In the sidecar view a listener may have come that nobody asked for by name.
-    for (const [authority, found] of this.#lookups) if (found.status === 'failed') this.#lookups.delete(authority);
     if (changed) {
       this.#lookups = new Map();
       this.#onChange();

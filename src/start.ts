@@ -64,9 +64,7 @@ export interface MeshOptions {
   readonly random?: Random;
 }
 
-type Configuration =
-  | { readonly kind: 'mesh-yaml'; readonly path: string }
-  | { readonly kind: 'bootstrap'; readonly bootstrap: Bootstrap };
+type Configuration = { readonly kind: 'mesh-yaml'; readonly path: string } | { readonly kind: 'bootstrap'; readonly bootstrap: Bootstrap };
 
 /** Started, but maybe not attached yet: `attached` settles when the source is there, and rejects when it cannot be. */
 export interface Started {
@@ -85,7 +83,9 @@ function readText(path: string, what: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new MeshError('ERR_MESH_CONFIG', `cannot read ${what} ${path}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new MeshError('ERR_MESH_CONFIG', `cannot read ${what} ${path}: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
   }
 }
 
@@ -115,7 +115,8 @@ function findConfiguration(options: MeshOptions, env: Environment): Configuratio
 
 function includeOf(options: MeshOptions, env: Environment, file: readonly string[] | undefined): HostPatterns | undefined {
   const fromEnvironment = env['INMESH_INCLUDE'];
-  const patterns = options.include ?? (fromEnvironment === undefined || fromEnvironment === '' ? undefined : fromEnvironment.split(',')) ?? file;
+  const patterns =
+    options.include ?? (fromEnvironment === undefined || fromEnvironment === '' ? undefined : fromEnvironment.split(',')) ?? file;
   return patterns === undefined ? undefined : hostPatterns(patterns);
 }
 
@@ -124,7 +125,8 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
   const options: MeshOptions = typeof input === 'string' ? { config: input } : input;
   const { startTimeout } = options;
   // Before anything is opened: what throws must leave nothing behind.
-  if (startTimeout !== undefined && !(startTimeout >= 0)) throw new MeshError('ERR_MESH_OPTION', `startTimeout must be a number of milliseconds, not ${String(startTimeout)}`);
+  if (startTimeout !== undefined && !(startTimeout >= 0))
+    throw new MeshError('ERR_MESH_OPTION', `startTimeout must be a number of milliseconds, not ${String(startTimeout)}`);
   const clock = options.clock ?? new RealClock();
   const log = options.logger ?? quietLogger;
   const configuration = findConfiguration(options, env);

@@ -174,7 +174,15 @@ export class MeshCluster implements Cluster {
 
   #setOutlier(config: OutlierConfig | undefined): void {
     this.#outlier?.close();
-    this.#outlier = config === undefined ? undefined : new OutlierDetector(config, () => this.endpoints, this.#deps, () => this.#rebuild());
+    this.#outlier =
+      config === undefined
+        ? undefined
+        : new OutlierDetector(
+            config,
+            () => this.endpoints,
+            this.#deps,
+            () => this.#rebuild(),
+          );
     if (config === undefined) for (const endpoint of this.#endpoints) endpoint.ejected = false;
   }
 

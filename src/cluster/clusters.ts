@@ -26,7 +26,8 @@ export class Clusters {
    */
   reconcile(snapshots: Iterable<Snapshot>): void {
     const named = new Map<string, ResolvedCluster>();
-    for (const snapshot of snapshots) for (const [name, resolved] of snapshot.clusters) if (resolved.ok || !named.has(name)) named.set(name, resolved);
+    for (const snapshot of snapshots)
+      for (const [name, resolved] of snapshot.clusters) if (resolved.ok || !named.has(name)) named.set(name, resolved);
     for (const [name, resolved] of named) if (resolved.ok) this.#update(name, resolved);
     for (const [name, cluster] of this.#running) {
       const resolved = named.get(name);

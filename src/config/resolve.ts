@@ -15,7 +15,8 @@ export type Resolution =
 /** Every connection manager of a listener: the API listener's, or those of its filter chains. */
 export function managersOf(listener: ListenerConfig): readonly HttpManagerConfig[] {
   if (listener.api !== undefined) return [listener.api];
-  const chains = listener.defaultFilterChain === undefined ? listener.filterChains : [...listener.filterChains, listener.defaultFilterChain];
+  const chains =
+    listener.defaultFilterChain === undefined ? listener.filterChains : [...listener.filterChains, listener.defaultFilterChain];
   return chains.flatMap((chain) => (chain.http === undefined ? [] : [chain.http]));
 }
 
@@ -28,7 +29,8 @@ function* clustersOfAction(action: RouteActionConfig): Iterable<string> {
 /** Names of the clusters that the routes can lead to, each once. */
 export function clustersOfRoutes(routes: RouteConfiguration): ReadonlySet<string> {
   const names = new Set<string>();
-  for (const host of routes.virtualHosts) for (const route of host.routes) for (const name of clustersOfAction(route.action)) names.add(name);
+  for (const host of routes.virtualHosts)
+    for (const route of host.routes) for (const name of clustersOfAction(route.action)) names.add(name);
   return names;
 }
 
@@ -67,7 +69,8 @@ class Walk {
     this.used.push(endpointsKey);
     const endpoints = this.#cache.get('endpoints', endpointsKey.name);
     if (endpoints.status === 'present') return { ok: true, config, endpoints: endpoints.value, note: '' };
-    if (endpoints.status === 'failed') return { ok: true, config, endpoints: undefined, note: `endpoints "${endpointsKey.name}": ${endpoints.reason}` };
+    if (endpoints.status === 'failed')
+      return { ok: true, config, endpoints: undefined, note: `endpoints "${endpointsKey.name}": ${endpoints.reason}` };
     this.missing.push(endpointsKey);
     return undefined;
   }

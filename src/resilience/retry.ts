@@ -138,7 +138,7 @@ export class Retrier implements Handler<OutboundCall> {
       return false;
     }
     if (call.deadline !== Number.POSITIVE_INFINITY && this.deps.clock.now() >= call.deadline) return false;
-    if (mayRetry(this.budget)) return true;
+    if (mayRetry(this.budget, call)) return true;
     call.flags |= CallFlag.retryOverflow;
     return false;
   }
@@ -231,7 +231,7 @@ class RetryRun implements Alarm, Cancellable {
   }
 
   #count(): boolean {
-    this.#counted = beginRetry(this.#retrier.budget);
+    this.#counted = beginRetry(this.#retrier.budget, this.#call);
     if (!this.#counted) this.#call.flags |= CallFlag.retryOverflow;
     return this.#counted;
   }

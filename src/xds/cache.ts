@@ -45,6 +45,10 @@ class Entry implements Alarm, KnownResource {
     this.#expired = expired;
   }
 
+  get value(): unknown {
+    return this.state.status === 'present' ? this.state.value : undefined;
+  }
+
   onAlarm(): void {
     this.timer = undefined;
     this.#expired(this);

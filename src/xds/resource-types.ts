@@ -1,6 +1,6 @@
 /** REGISTRY of xDS resource types: a new type is one decoder and one line here. Loads the protobuf runtime. */
 import { TYPE_URLS } from '../config/resource.ts';
-import { decodeCluster, decodeEndpointsResource, decodeListener, decodeRoutes } from './decode/resource.ts';
+import { decodeCluster, decodeEndpointsInSteps, decodeEndpointsResource, decodeListener, decodeRoutes } from './decode/resource.ts';
 import type { ResourceType } from './resource-type.ts';
 
 const LISTENER: ResourceType<'listener'> = { kind: 'listener', typeUrl: TYPE_URLS.listener, fullState: true, decode: decodeListener };
@@ -11,6 +11,7 @@ const ENDPOINTS: ResourceType<'endpoints'> = {
   typeUrl: TYPE_URLS.endpoints,
   fullState: false,
   decode: decodeEndpointsResource,
+  decodeInSteps: decodeEndpointsInSteps,
 };
 
 export const RESOURCE_TYPES: readonly ResourceType[] = [LISTENER, ROUTES, CLUSTER, ENDPOINTS];

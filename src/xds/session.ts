@@ -43,6 +43,8 @@ export interface Receipt {
 /** What the session may know of the cache: bytes to compare with. */
 export interface KnownResource {
   readonly raw: Uint8Array | undefined;
+  /** The last good value, for decoders that keep its unchanged parts. */
+  readonly value: unknown;
   readonly rejected: { readonly raw: Uint8Array; readonly errors: readonly ResourceError[] } | undefined;
 }
 

@@ -187,7 +187,7 @@ export class SotwSession implements Session {
     }
     intake.fresh = true;
     const unsupported: UnsupportedField[] = [];
-    const decoded = yield* this.#decode(state.type, raw, unsupported);
+    const decoded = yield* this.#decode(state.type, raw, unsupported, hint === undefined ? undefined : this.#options.known(kind, hint)?.value);
     const name = canonicalName(decoded.name) || hint || '';
     if (name === '') {
       const reasons = decoded.ok ? ['has no name'] : decoded.errors.map((error) => (error.field === '' ? error.reason : `${error.field}: ${error.reason}`));
@@ -236,7 +236,7 @@ export class SotwSession implements Session {
   }
 
   /** A decoder must not throw; one that does costs its own resource, never the stream (grpc-go recovers likewise). */
-  *#decode(type: ResourceType, raw: Uint8Array, unsupported: UnsupportedField[]): Generator<undefined, Decoded<unknown>> {
+  *#decode(type: ResourceType, raw: Uint8Array, unsupported: UnsupportedField[], previous: unknown): Generator<undefined, Decoded<unknown>> {
     const context: DecodeContext = {
       ...this.#options.context,
       unsupported: (kind, field, resource) => {
@@ -244,7 +244,7 @@ export class SotwSession implements Session {
       },
     };
     try {
-      return type.decodeInSteps === undefined ? type.decode(raw, context) : yield* type.decodeInSteps(raw, context);
+      return type.decodeInSteps === undefined ? type.decode(raw, context) : yield* type.decodeInSteps(raw, context, previous as never);
     } catch (error) {
       return { ok: false, name: '', errors: [{ kind: type.kind, name: '', field: '', reason: `cannot be decoded: ${reasonOf(error)}` }] };
     }

@@ -36,7 +36,10 @@ inbound: [${ports.map((port) => `{ port: ${port}, mtls: ${mtls}${mtls === 'stric
   const plane = await planeOf(yaml(0));
   const serving = await meshOver(plane, [], 'server');
   const hits = [0, 0];
-  for (const [version, port] of [[0, h0], [1, h1]] as const) {
+  for (const [version, port] of [
+    [0, h0],
+    [1, h1],
+  ] as const) {
     const server = createServer((incoming, response) => {
       hits[version] = (hits[version] ?? 0) + 1;
       const parts: Buffer[] = [];
@@ -47,14 +50,19 @@ inbound: [${ports.map((port) => `{ port: ${port}, mtls: ${mtls}${mtls === 'stric
     serving.http.server(server);
     await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', () => resolve()));
   }
-  const echoes = await Promise.all([g0, g1].map((port) => startEcho({ interceptors: serving.grpc.serverInterceptors() }, serving.grpc.serverCredentials(), port)));
+  const echoes = await Promise.all(
+    [g0, g1].map((port) => startEcho({ interceptors: serving.grpc.serverInterceptors() }, serving.grpc.serverCredentials(), port)),
+  );
   onTestFinished(() => echoes.forEach((echo) => echo.close()));
   const mesh = await meshOver(plane, ['shop', 'echo'], 'app');
   await mesh.ready();
   const stub = echoStub('xds:///echo', mesh.grpc.channelOptions(), ChannelCredentials.createInsecure());
   onTestFinished(() => stub.close());
   return {
-    plane, mesh, stub, ports,
+    plane,
+    mesh,
+    stub,
+    ports,
     use(version) {
       expect(plane.update(yaml(version)).ok).toBe(true);
     },
@@ -173,7 +181,10 @@ test('a job with fetch and gRPC over xDS that closes nothing ends by itself; one
     ${last}
     console.log('done');
   `;
-  for (const [last, limit] of [['', 3000], ['await mesh.close();', 1000]] as const) {
+  for (const [last, limit] of [
+    ['', 3000],
+    ['await mesh.close();', 1000],
+  ] as const) {
     const { code, out, err, lingeredMs } = await run(app(last), { env: { BOOT: JSON.stringify(w.plane.bootstrap('job')) } });
     expect([err, code, out.split('\n')]).toEqual(['', 0, ['v0 ', 'hi', 'done', '']]);
     expect(lingeredMs).toBeLessThan(limit);

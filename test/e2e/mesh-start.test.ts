@@ -8,7 +8,8 @@ import { echoStub, unary } from '../support/echo-grpc.ts';
 import { deadPort, serve, track, until } from '../support/http-servers.ts';
 import { closing, expectIdle, freePort, meshOf, meshOver, planeOf, rawGet } from '../support/mesh-app.ts';
 
-const yaml = (port: number): string => `version: 1\nservices: { shop: { endpoints: ["127.0.0.1:${port}"] }, echo: { endpoints: ["127.0.0.1:${port}"], protocol: grpc } }\n`;
+const yaml = (port: number): string =>
+  `version: 1\nservices: { shop: { endpoints: ["127.0.0.1:${port}"] }, echo: { endpoints: ["127.0.0.1:${port}"], protocol: grpc } }\n`;
 
 describe('while the control plane is silent', () => {
   test('createMesh resolves, calls to the mesh wait, and go through when it speaks', async () => {
@@ -17,7 +18,11 @@ describe('while the control plane is silent', () => {
     plane.pause();
     const mesh = await meshOver(plane, ['shop']);
     const began = performance.now();
-    const waiting = Promise.all([mesh.fetch('http://shop/'), fetch('http://shop/', { dispatcher: mesh.dispatcher } as RequestInit), mesh.ready()]);
+    const waiting = Promise.all([
+      mesh.fetch('http://shop/'),
+      fetch('http://shop/', { dispatcher: mesh.dispatcher } as RequestInit),
+      mesh.ready(),
+    ]);
     setTimeout(() => plane.resume(), 150);
     const [first, second] = await waiting;
     expect([await first.text(), await second.text()]).toEqual(['ok', 'ok']);
@@ -35,12 +40,22 @@ describe('while the control plane is silent', () => {
     const began = performance.now();
     const [response, thrown, grpc, ready] = await Promise.all([
       mesh.fetch('http://shop/').then(async (r) => ({ status: r.status, flag: r.headers.get('x-inmesh-failure'), text: await r.text() })),
-      throwing.fetch('http://shop/').then(() => undefined, (error: unknown) => error),
+      throwing.fetch('http://shop/').then(
+        () => undefined,
+        (error: unknown) => error,
+      ),
       unary(stub, 'x'),
-      mesh.ready().then(() => undefined, (error: unknown) => error),
+      mesh.ready().then(
+        () => undefined,
+        (error: unknown) => error,
+      ),
     ]);
     expect(performance.now() - began).toBeLessThan(2000);
-    expect(response).toEqual({ status: 503, flag: 'NC configuration_timeout', text: expect.stringContaining('no configuration for "shop" within 100 ms') as string });
+    expect(response).toEqual({
+      status: 503,
+      flag: 'NC configuration_timeout',
+      text: expect.stringContaining('no configuration for "shop" within 100 ms') as string,
+    });
     const own = thrown instanceof MeshError ? thrown : (thrown as Error).cause;
     expect(own).toMatchObject({ code: 'ERR_MESH_FAILURE', failure: { kind: { details: 'configuration_timeout' } } });
     expect(grpc).toMatchObject({ code: 14, details: expect.stringContaining('[NC] configuration_timeout') as string });
@@ -55,7 +70,11 @@ describe('while the control plane is silent', () => {
     const mesh = await meshOver(plane, ['shop', '*.svc.cluster.local']);
     const began = performance.now();
     const init = { method: 'POST', body: 'b', headers: { 'x-own': '1' } };
-    for (const call of [fetch, mesh.fetch, (url: string, options: object) => fetch(url, { ...options, dispatcher: mesh.dispatcher } as RequestInit)]) {
+    for (const call of [
+      fetch,
+      mesh.fetch,
+      (url: string, options: object) => fetch(url, { ...options, dispatcher: mesh.dispatcher } as RequestInit),
+    ]) {
       expect(await (await call(`http://127.0.0.1:${port}/p?q=1`, init)).text()).toBe('outside');
     }
     expect(performance.now() - began).toBeLessThan(3000);
@@ -70,7 +89,13 @@ describe('while the control plane is silent', () => {
 test('a control plane that starts three tries later is found', async () => {
   const { port } = await serve((_request, response) => response.end('late'));
   const address = await freePort();
-  const mesh = closing(await createMesh({ bootstrap: { xds_servers: [{ server_uri: `127.0.0.1:${address}`, channel_creds: [{ type: 'insecure' }] }], node: { id: 'x' } }, include: ['shop'], logger: silentLogger }));
+  const mesh = closing(
+    await createMesh({
+      bootstrap: { xds_servers: [{ server_uri: `127.0.0.1:${address}`, channel_creds: [{ type: 'insecure' }] }], node: { id: 'x' } },
+      include: ['shop'],
+      logger: silentLogger,
+    }),
+  );
   const call = mesh.fetch('http://shop/');
   await until(() => mesh.describe().source?.problem !== undefined);
   await planeOf(yaml(port), { port: address });
@@ -86,7 +111,10 @@ describe('close', () => {
     const port = await freePort();
     const mesh = await meshOf(`version: 1\nservices: { shop: { endpoints: ["127.0.0.1:${slow.port}"] } }\ninbound: [{ port: ${port} }]\n`);
     const server = createServer((_request, response) => {
-      mesh.fetch('http://shop/').then(async (inner) => response.end(await inner.text()), (error: unknown) => response.end(String(error)));
+      mesh.fetch('http://shop/').then(
+        async (inner) => response.end(await inner.text()),
+        (error: unknown) => response.end(String(error)),
+      );
     });
     track(server);
     mesh.http.server(server);
@@ -96,7 +124,10 @@ describe('close', () => {
     const closed = mesh.close({ drainMs: 5000 });
     expect(mesh.describe().state).toBe('draining');
     // A new connection is closed without a byte, or told to go.
-    const refused = await rawGet(port).then(({ status }) => status, () => 'reset');
+    const refused = await rawGet(port).then(
+      ({ status }) => status,
+      () => 'reset',
+    );
     expect(refused === 'reset' || refused === 503).toBe(true);
     expect((await served).body).toBe('one two');
     await closed;
@@ -108,7 +139,10 @@ describe('close', () => {
   test('without drainMs calls in flight are cut at once, as failures of the catalogue', async () => {
     const slow = await serve(() => undefined);
     const mesh = await meshOf(`version: 1\nservices: { shop: { endpoints: ["127.0.0.1:${slow.port}"] } }\n`);
-    const call = mesh.fetch('http://shop/').then((r) => r.headers.get('x-inmesh-failure'), (error: unknown) => String(error));
+    const call = mesh.fetch('http://shop/').then(
+      (r) => r.headers.get('x-inmesh-failure'),
+      (error: unknown) => String(error),
+    );
     await until(() => slow.seen.length === 1);
     const began = performance.now();
     await mesh.close();

@@ -60,7 +60,12 @@ test('one CLIENT span per call, with the stable names, and its context on the wi
   expect(span?.kind).toBe(SpanKind.CLIENT);
   expect(span?.name).toBe('POST');
   expect(span?.attributes).toMatchObject({
-    'http.request.method': 'POST', 'http.response.status_code': 200, 'server.address': 'shop', 'server.port': 80, 'url.full': 'http://shop/cart?id=1', 'inmesh.cluster': 'shop',
+    'http.request.method': 'POST',
+    'http.response.status_code': 200,
+    'server.address': 'shop',
+    'server.port': 80,
+    'url.full': 'http://shop/cart?id=1',
+    'inmesh.cluster': 'shop',
   });
   expect(span?.attributes).not.toHaveProperty('error.type');
   expect(span?.attributes).not.toHaveProperty('http.request.resend_count');
@@ -75,16 +80,30 @@ test('a child per attempt, only when there is more than one; each upstream is a 
   expect((await mesh.fetch('http://shop/')).status).toBe(200);
   const all = await spans(4);
   const call = all.find((span) => parentOf(span) === undefined);
-  const tries = all.filter((span) => span !== call).sort((a, b) => Number(a.attributes['http.request.resend_count'] ?? 0) - Number(b.attributes['http.request.resend_count'] ?? 0));
+  const tries = all
+    .filter((span) => span !== call)
+    .sort((a, b) => Number(a.attributes['http.request.resend_count'] ?? 0) - Number(b.attributes['http.request.resend_count'] ?? 0));
   expect(call?.attributes).toMatchObject({ 'http.response.status_code': 200, 'inmesh.attempts': 3 });
-  expect(tries.map((span) => [parentOf(span), span.attributes['http.request.resend_count'], span.attributes['http.response.status_code'], span.attributes['error.type'], span.status.code])).toEqual([
+  expect(
+    tries.map((span) => [
+      parentOf(span),
+      span.attributes['http.request.resend_count'],
+      span.attributes['http.response.status_code'],
+      span.attributes['error.type'],
+      span.status.code,
+    ]),
+  ).toEqual([
     [idOf(call), undefined, 503, '503', SpanStatusCode.ERROR],
     [idOf(call), 1, 503, '503', SpanStatusCode.ERROR],
     [idOf(call), 2, 200, undefined, SpanStatusCode.UNSET],
   ]);
   expect(tries.every((span) => span.attributes['network.peer.port'] === back.port)).toBe(true);
   // The first was sent before anybody knew that there would be more: it names the call.
-  expect(back.seen.map(({ headers }) => headers['traceparent'])).toEqual([traceparentOf(call), traceparentOf(tries[1]), traceparentOf(tries[2])]);
+  expect(back.seen.map(({ headers }) => headers['traceparent'])).toEqual([
+    traceparentOf(call),
+    traceparentOf(tries[1]),
+    traceparentOf(tries[2]),
+  ]);
   // Attempts lie within the call, in order.
   const time = ([s, n]: readonly [number, number]): number => s * 1e9 + n;
   for (const span of tries) expect(time(span.startTime)).toBeGreaterThanOrEqual(time(call?.startTime ?? [0, 0]) - 1e6);
@@ -92,9 +111,18 @@ test('a child per attempt, only when there is more than one; each upstream is a 
 });
 
 test('failures carry error.type and the response flag', async () => {
-  const mesh = await meshOf(`version: 1\nservices:\n  shop: { endpoints: ["127.0.0.1:${await deadPort()}"] }\n  empty: { endpoints: [] }\n  other: { endpoints: [], routes: [{ match: { path: /only } }] }\n`);
+  const mesh = await meshOf(
+    `version: 1\nservices:\n  shop: { endpoints: ["127.0.0.1:${await deadPort()}"] }\n  empty: { endpoints: [] }\n  other: { endpoints: [], routes: [{ match: { path: /only } }] }\n`,
+  );
   for (const url of ['http://shop/', 'http://empty/', 'http://other/']) await (await mesh.fetch(url)).text();
-  expect((await spans(3)).map(({ attributes: a, status }) => [a['error.type'], a['inmesh.response_flag'], a['http.response.status_code'], status.code])).toEqual([
+  expect(
+    (await spans(3)).map(({ attributes: a, status }) => [
+      a['error.type'],
+      a['inmesh.response_flag'],
+      a['http.response.status_code'],
+      status.code,
+    ]),
+  ).toEqual([
     ['upstream_connection_failure', 'UF', 503, SpanStatusCode.ERROR],
     ['no_healthy_upstream', 'UH', 503, SpanStatusCode.ERROR],
     ['route_not_found', 'NR', 404, SpanStatusCode.ERROR],
@@ -121,7 +149,9 @@ test('one trace from the caller over a SERVER span to fetch and gRPC, by AsyncLo
   const echo = await startEcho();
   onTestFinished(() => echo.close());
   const port = await freePort();
-  const mesh = await meshOf(`version: 1\nservices:\n  shop: { endpoints: ["127.0.0.1:${back.port}"] }\n  echo: { endpoints: ["127.0.0.1:${echo.port}"], protocol: grpc }\ninbound: [{ port: ${port} }]\n`);
+  const mesh = await meshOf(
+    `version: 1\nservices:\n  shop: { endpoints: ["127.0.0.1:${back.port}"] }\n  echo: { endpoints: ["127.0.0.1:${echo.port}"], protocol: grpc }\ninbound: [{ port: ${port} }]\n`,
+  );
   const stub = echoStub('echo', mesh.grpc.channelOptions());
   onTestFinished(() => stub.close());
   await frontOf(mesh, port, async () => {
@@ -133,15 +163,28 @@ test('one trace from the caller over a SERVER span to fetch and gRPC, by AsyncLo
       span.end();
     });
   });
-  expect(await rawGet(port, '/page?q=1', { traceparent: `00-${TRACE}-${PARENT}-01`, 'user-agent': 'test/1' })).toMatchObject({ status: 200, body: 'front' });
+  expect(await rawGet(port, '/page?q=1', { traceparent: `00-${TRACE}-${PARENT}-01`, 'user-agent': 'test/1' })).toMatchObject({
+    status: 200,
+    body: 'front',
+  });
   const all = await spans(5);
   expect(new Set(all.map((span) => span.spanContext().traceId))).toEqual(new Set([TRACE]));
   const server = all.find((span) => span.kind === SpanKind.SERVER);
   expect(parentOf(server)).toBe(PARENT);
-  expect(server?.attributes).toMatchObject({ 'http.request.method': 'GET', 'url.path': '/page', 'url.query': 'q=1', 'url.scheme': 'http', 'http.response.status_code': 200, 'client.address': '127.0.0.1', 'user_agent.original': 'test/1' });
+  expect(server?.attributes).toMatchObject({
+    'http.request.method': 'GET',
+    'url.path': '/page',
+    'url.query': 'q=1',
+    'url.scheme': 'http',
+    'http.response.status_code': 200,
+    'client.address': '127.0.0.1',
+    'user_agent.original': 'test/1',
+  });
   const work = all.find((span) => span.name === 'work');
   expect(all.filter((span) => span.kind === SpanKind.CLIENT).map((span) => [span.name, parentOf(span)])).toEqual([
-    ['GET', idOf(server)], ['echo.Echo/Unary', idOf(server)], ['GET', idOf(work)],
+    ['GET', idOf(server)],
+    ['echo.Echo/Unary', idOf(server)],
+    ['GET', idOf(work)],
   ]);
   expect(echo.state.lastMetadata?.get('traceparent')).toEqual([traceparentOf(all.find((span) => span.name === 'echo.Echo/Unary'))]);
   await until(() => mesh.describe().callsInFlight === 0);
@@ -150,7 +193,9 @@ test('one trace from the caller over a SERVER span to fetch and gRPC, by AsyncLo
 
 test('gRPC on both sides: RPC conventions, context in and out, streams', async () => {
   const port = await freePort();
-  const mesh = await meshOf(`version: 1\nservices: { echo: { endpoints: ["127.0.0.1:${port}"], protocol: grpc } }\ninbound: [{ port: ${port} }]\n`);
+  const mesh = await meshOf(
+    `version: 1\nservices: { echo: { endpoints: ["127.0.0.1:${port}"], protocol: grpc } }\ninbound: [{ port: ${port} }]\n`,
+  );
   const echo = await startEcho({ interceptors: mesh.grpc.serverInterceptors() }, mesh.grpc.serverCredentials(), port);
   onTestFinished(() => echo.close());
   const stub = echoStub('echo', mesh.grpc.channelOptions());
@@ -173,7 +218,12 @@ test('gRPC on both sides: RPC conventions, context in and out, streams', async (
   expect((await expand(stub, 3)).values).toHaveLength(3);
   const all = await spans(4);
   // NOT_FOUND is an error for the client, and none of the server's.
-  expect(all.slice(0, 2).sort((a, b) => a.kind - b.kind).map((s) => [s.kind, s.attributes['rpc.status_code'], s.attributes['error.type'], s.status.code])).toEqual([
+  expect(
+    all
+      .slice(0, 2)
+      .sort((a, b) => a.kind - b.kind)
+      .map((s) => [s.kind, s.attributes['rpc.status_code'], s.attributes['error.type'], s.status.code]),
+  ).toEqual([
     [SpanKind.SERVER, 'NOT_FOUND', undefined, SpanStatusCode.UNSET],
     [SpanKind.CLIENT, 'NOT_FOUND', 'NOT_FOUND', SpanStatusCode.ERROR],
   ]);
@@ -182,7 +232,9 @@ test('gRPC on both sides: RPC conventions, context in and out, streams', async (
 test('metrics: duration histograms under the stable names, counters as observables', async () => {
   const back = await backend((number) => (number === 1 ? 500 : 200));
   const port = await freePort();
-  const mesh = await meshOf(`version: 1\nservices:\n  metered: { endpoints: ["127.0.0.1:${back.port}"], routes: [{ name: main }] }\n  none: { endpoints: [] }\ninbound: [{ port: ${port} }]\n`);
+  const mesh = await meshOf(
+    `version: 1\nservices:\n  metered: { endpoints: ["127.0.0.1:${back.port}"], routes: [{ name: main }] }\n  none: { endpoints: [] }\ninbound: [{ port: ${port} }]\n`,
+  );
   await frontOf(mesh, port, () => Promise.resolve());
   for (let i = 0; i < 3; i++) await (await mesh.fetch('http://metered/')).text();
   await (await mesh.fetch('http://none/')).text();
@@ -191,15 +243,39 @@ test('metrics: duration histograms under the stable names, counters as observabl
   measured.reset();
   await reader.forceFlush();
   const found = measured.getMetrics().flatMap(({ scopeMetrics }) => scopeMetrics.flatMap((scope) => scope.metrics));
-  const points = (name: string) => found.filter((m) => m.descriptor.name === name).flatMap((m) => m.dataPoints as readonly { attributes: Record<string, unknown>; value: unknown }[]);
+  const points = (name: string) =>
+    found
+      .filter((m) => m.descriptor.name === name)
+      .flatMap((m) => m.dataPoints as readonly { attributes: Record<string, unknown>; value: unknown }[]);
   const duration = points('http.client.request.duration').filter(({ attributes }) => attributes['server.address'] === 'metered');
   expect(found.find((m) => m.descriptor.name === 'http.client.request.duration')?.descriptor).toMatchObject({ unit: 's' });
-  expect(duration.map(({ attributes, value }) => [attributes['http.response.status_code'], attributes['error.type'], (value as { count: number }).count]).sort()).toEqual([[200, undefined, 2], [500, '500', 1]]);
+  expect(
+    duration
+      .map(({ attributes, value }) => [
+        attributes['http.response.status_code'],
+        attributes['error.type'],
+        (value as { count: number }).count,
+      ])
+      .sort(),
+  ).toEqual([
+    [200, undefined, 2],
+    [500, '500', 1],
+  ]);
   const server = points('http.server.request.duration');
   expect(server.at(-1)?.attributes).toMatchObject({ 'http.request.method': 'GET', 'url.scheme': 'http', 'http.response.status_code': 200 });
-  const count = (name: string, match: Record<string, unknown>) => points(name).filter(({ attributes }) => Object.entries(match).every(([k, v]) => attributes[k] === v)).reduce((sum, { value }) => sum + Number(value), 0);
+  const count = (name: string, match: Record<string, unknown>) =>
+    points(name)
+      .filter(({ attributes }) => Object.entries(match).every(([k, v]) => attributes[k] === v))
+      .reduce((sum, { value }) => sum + Number(value), 0);
   expect(count('inmesh.calls.started', { direction: 'outbound', route: 'main' })).toBe(3);
-  expect([count('inmesh.calls.ended', { route: 'main', class: '2xx' }), count('inmesh.calls.ended', { route: 'main', class: '5xx' })]).toEqual([2, 1]);
+  expect([
+    count('inmesh.calls.ended', { route: 'main', class: '2xx' }),
+    count('inmesh.calls.ended', { route: 'main', class: '5xx' }),
+  ]).toEqual([2, 1]);
   expect(count('inmesh.calls.failed', { flag: 'UH' })).toBe(1);
-  expect([count('inmesh.attempts', { route: 'main' }), count('inmesh.retries', { route: 'main' }), count('inmesh.calls.active', {})]).toEqual([3, 0, 0]);
+  expect([
+    count('inmesh.attempts', { route: 'main' }),
+    count('inmesh.retries', { route: 'main' }),
+    count('inmesh.calls.active', {}),
+  ]).toEqual([3, 0, 0]);
 });

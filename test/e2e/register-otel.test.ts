@@ -24,7 +24,9 @@ const CALL = `await (await fetch('http://shop/path')).text();`;
 test('OTEL_TRACES_EXPORTER=console: an unmodified application prints its CLIENT span, and the wire carries it', async () => {
   const { server, yaml } = await shop();
   const { out, err, code } = await run(`${API}\n${CALL}\n${REPORT}\nconsole.log('done');`, {
-    flags: FLAGS, env: { OTEL_TRACES_EXPORTER: 'console', OTEL_METRICS_EXPORTER: 'none', OTEL_LOGS_EXPORTER: 'none' }, files: { 'mesh.yaml': yaml },
+    flags: FLAGS,
+    env: { OTEL_TRACES_EXPORTER: 'console', OTEL_METRICS_EXPORTER: 'none', OTEL_LOGS_EXPORTER: 'none' },
+    files: { 'mesh.yaml': yaml },
   });
   expect([err, code]).toEqual(['', 0]);
   expect(out).toMatch(/provider \w*TracerProvider true/);
@@ -52,7 +54,9 @@ describe('starts nothing', () => {
     const { server, yaml } = await shop();
     const own = `import { trace } from ${JSON.stringify(url('@opentelemetry/api'))}; import { TracerProvider } from ${JSON.stringify(url('@opentelemetry/sdk-trace'))}; class Own extends TracerProvider {} trace.setGlobalTracerProvider(new Own());`;
     const { out, err } = await run(`${API}\n${CALL}\n${REPORT}`, {
-      flags: ['--import', `data:text/javascript,${encodeURIComponent(own)}`, ...FLAGS], env: { OTEL_TRACES_EXPORTER: 'console' }, files: { 'mesh.yaml': yaml },
+      flags: ['--import', `data:text/javascript,${encodeURIComponent(own)}`, ...FLAGS],
+      env: { OTEL_TRACES_EXPORTER: 'console' },
+      files: { 'mesh.yaml': yaml },
     });
     expect([err, out.trim()]).toEqual(['', 'provider Own false']);
     expect(server.seen).toHaveLength(1);

@@ -15,7 +15,11 @@ const WATCH = `data:text/javascript,import{registerHooks}from'node:module';globa
 
 async function shop(): Promise<{ port: number; hits: () => number; yaml: string }> {
   const server = await serve((_request, response) => response.end('meshed'));
-  return { port: server.port, hits: () => server.seen.length, yaml: `version: 1\nservices: { shop: { endpoints: ["127.0.0.1:${server.port}"] } }\n` };
+  return {
+    port: server.port,
+    hits: () => server.seen.length,
+    yaml: `version: 1\nservices: { shop: { endpoints: ["127.0.0.1:${server.port}"] } }\n`,
+  };
 }
 
 describe('an unmodified application', () => {
@@ -38,8 +42,14 @@ describe('an unmodified application', () => {
     const { code, out, err, lingeredMs } = await run(app, { flags: REGISTER, files: { 'mesh.yaml': yaml } });
     expect(err).toBe('');
     expect(out.trim().split('\n')).toEqual([
-      'slots true MeshDispatcher', 'fetch meshed', 'undici6 200 meshed meshed', 'undici 200 meshed meshed', 'undici8 200 meshed meshed', 'outside meshed',
-      expect.stringMatching(/^unknown (ENOTFOUND|EAI_AGAIN)$/), 'done',
+      'slots true MeshDispatcher',
+      'fetch meshed',
+      'undici6 200 meshed meshed',
+      'undici 200 meshed meshed',
+      'undici8 200 meshed meshed',
+      'outside meshed',
+      expect.stringMatching(/^unknown (ENOTFOUND|EAI_AGAIN)$/),
+      'done',
     ]);
     expect(code).toBe(0);
     expect(lingeredMs).toBeLessThan(2000);
@@ -47,7 +57,9 @@ describe('an unmodified application', () => {
 
   test('negative control: without --import the host is unknown', async () => {
     const { yaml, hits } = await shop();
-    const { out } = await run(`console.log(await fetch('http://shop/').then((r) => r.status, (e) => e.cause?.code ?? e.message));`, { files: { 'mesh.yaml': yaml } });
+    const { out } = await run(`console.log(await fetch('http://shop/').then((r) => r.status, (e) => e.cause?.code ?? e.message));`, {
+      files: { 'mesh.yaml': yaml },
+    });
     expect(out.trim()).toMatch(/^(ENOTFOUND|EAI_AGAIN)$/);
     expect(hits()).toBe(0);
   });
@@ -56,7 +68,8 @@ describe('an unmodified application', () => {
     const { yaml } = await shop();
     const plane = await planeOf(yaml);
     const { code, out, err, lingeredMs } = await run(`console.log(await (await fetch('http://shop/')).text()); console.log('done');`, {
-      flags: REGISTER, env: { GRPC_XDS_BOOTSTRAP_CONFIG: JSON.stringify(plane.bootstrap('child')), INMESH_INCLUDE: 'shop' },
+      flags: REGISTER,
+      env: { GRPC_XDS_BOOTSTRAP_CONFIG: JSON.stringify(plane.bootstrap('child')), INMESH_INCLUDE: 'shop' },
     });
     expect([err, code, out]).toEqual(['', 0, 'meshed\ndone\n']);
     expect(lingeredMs).toBeLessThan(2000);
@@ -65,7 +78,8 @@ describe('an unmodified application', () => {
 });
 
 describe('a dispatcher that was there before', () => {
-  const custom = (slot: number): string => `data:text/javascript,
+  const custom = (slot: number): string =>
+    `data:text/javascript,
     class Custom { dispatch(options, handler) {
       globalThis.seen = (globalThis.seen ?? []).concat(String(options.origin));
       if (handler.onRequestStart) { handler.onRequestStart({ abort() {}, paused: false, resume() {}, pause() {} }, {}); handler.onResponseStart({ resume() {} }, 200, {}, 'OK'); handler.onResponseData({}, Buffer.from('custom')); handler.onResponseEnd({}, {}); }
@@ -94,11 +108,20 @@ describe('a dispatcher that was there before', () => {
       for (const origin of ['http://mocked.test', 'http://shop']) agent.get(origin).intercept({ path: '/' }).reply(200, 'mocked').persist();
       setGlobalDispatcher(agent);
     `;
-    const before = await run(`console.log(await (await fetch('http://mocked.test/')).text(), await (await fetch('http://shop/')).text());`, {
-      flags: ['--import', './mock.mjs', ...REGISTER].map((flag) => (flag === './mock.mjs' ? `data:text/javascript,${encodeURIComponent(mock)}` : flag)), files: { 'mesh.yaml': yaml },
-    });
+    const before = await run(
+      `console.log(await (await fetch('http://mocked.test/')).text(), await (await fetch('http://shop/')).text());`,
+      {
+        flags: ['--import', './mock.mjs', ...REGISTER].map((flag) =>
+          flag === './mock.mjs' ? `data:text/javascript,${encodeURIComponent(mock)}` : flag,
+        ),
+        files: { 'mesh.yaml': yaml },
+      },
+    );
     expect([before.err, before.out.trim()]).toEqual(['', 'mocked meshed']);
-    const after = await run(`${mock}\nconsole.log(await (await fetch('http://mocked.test/')).text(), await (await fetch('http://shop/')).text());`, { flags: REGISTER, files: { 'mesh.yaml': yaml } });
+    const after = await run(
+      `${mock}\nconsole.log(await (await fetch('http://mocked.test/')).text(), await (await fetch('http://shop/')).text());`,
+      { flags: REGISTER, files: { 'mesh.yaml': yaml } },
+    );
     expect([after.err, after.out.trim()]).toEqual(['', 'mocked mocked']);
   });
 });
@@ -110,14 +133,22 @@ test('INMESH_DISABLE=1 does nothing at all: no slot is touched, nothing but the 
     console.log(await fetch('http://shop/').then((r) => r.status, () => 'refused'));
     console.log(JSON.stringify(globalThis.loaded.filter((u) => u.includes('/src/')).map((u) => u.split('/src/')[1])));
   `;
-  const disabled = await run(app, { flags: ['--import', WATCH, ...REGISTER], env: { INMESH_DISABLE: '1' }, files: { 'mesh.yaml': 'this is: [not, valid' } });
+  const disabled = await run(app, {
+    flags: ['--import', WATCH, ...REGISTER],
+    env: { INMESH_DISABLE: '1' },
+    files: { 'mesh.yaml': 'this is: [not, valid' },
+  });
   expect(disabled.err).toBe('');
   const [slots, fetched, loaded] = disabled.out.trim().split('\n');
   expect([slots, fetched]).toEqual(['true true', 'refused']);
   expect((JSON.parse(loaded ?? '[]') as string[]).sort()).toEqual(['core/environment.ts', 'lazy.ts', 'register.ts']);
   expect(hits()).toBe(0);
   // Any other value is no switch.
-  const enabled = await run(`console.log(await (await fetch('http://shop/')).text());`, { flags: REGISTER, env: { INMESH_DISABLE: '0' }, files: { 'mesh.yaml': yaml } });
+  const enabled = await run(`console.log(await (await fetch('http://shop/')).text());`, {
+    flags: REGISTER,
+    env: { INMESH_DISABLE: '0' },
+    files: { 'mesh.yaml': yaml },
+  });
   expect(enabled.out.trim()).toBe('meshed');
 });
 
@@ -148,7 +179,13 @@ describe('what a process loads', () => {
     expect([code, err]).toEqual([0, '']);
     const loaded = loadedOf(out);
     expect(loaded.length).toBeGreaterThan(50);
-    expect(loaded.filter((url) => /@grpc|@bufbuild|@opentelemetry|opossum|node-forge|\/src\/(xds|proto|control-plane|adapters\/(grpc|node-http|opentelemetry))\//.test(url))).toEqual([]);
+    expect(
+      loaded.filter((url) =>
+        /@grpc|@bufbuild|@opentelemetry|opossum|node-forge|\/src\/(xds|proto|control-plane|adapters\/(grpc|node-http|opentelemetry))\//.test(
+          url,
+        ),
+      ),
+    ).toEqual([]);
   });
 
   test('xDS loads protobuf and grpc-js (so the pattern above finds them)', async () => {

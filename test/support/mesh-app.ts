@@ -28,7 +28,13 @@ export function expectIdle(mesh: Mesh): void {
   const { callsInFlight, clusters, metrics } = mesh.describe();
   expect(callsInFlight, 'calls in flight').toBe(0);
   for (const { name, requests, pending, retries, endpoints } of clusters) {
-    expect({ name, requests, pending, retries, active: endpoints.map((e) => e.active) }).toEqual({ name, requests: 0, pending: 0, retries: 0, active: endpoints.map(() => 0) });
+    expect({ name, requests, pending, retries, active: endpoints.map((e) => e.active) }).toEqual({
+      name,
+      requests: 0,
+      pending: 0,
+      retries: 0,
+      active: endpoints.map(() => 0),
+    });
   }
   for (const { route, started, ended } of metrics as readonly CallCounters[]) expect({ route, ended }).toEqual({ route, ended: started });
 }
@@ -51,7 +57,12 @@ export async function planeOf(text: string, options: Partial<ControlPlaneOptions
 }
 
 /** A mesh of a control plane. */
-export async function meshOver(plane: ControlPlane, include: readonly string[], identity?: string, options: MeshOptions = {}): Promise<Mesh> {
+export async function meshOver(
+  plane: ControlPlane,
+  include: readonly string[],
+  identity?: string,
+  options: MeshOptions = {},
+): Promise<Mesh> {
   const id = identity ?? 'app';
   return closing(await createMesh({ bootstrap: plane.bootstrap(id, identity), include, logger: silentLogger, ...options }));
 }
@@ -68,7 +79,9 @@ export function rawGet(port: number, path = '/', headers: Readonly<Record<string
     const request = httpRequest({ host: '127.0.0.1', port, path, headers, agent: false }, (response) => {
       const parts: Buffer[] = [];
       response.on('data', (part: Buffer) => parts.push(part));
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(parts).toString() }));
+      response.on('end', () =>
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(parts).toString() }),
+      );
       response.on('error', reject);
     });
     request.on('error', reject);
@@ -79,4 +92,6 @@ export function rawGet(port: number, path = '/', headers: Readonly<Record<string
 export const counters = (mesh: Mesh): readonly CallCounters[] => mesh.describe().metrics as readonly CallCounters[];
 
 /** What `x-inmesh-failure` may say. */
-export const CATALOGUE: ReadonlySet<string> = new Set(Object.values(FAILURES).map(({ flag, details }) => (flag === '' ? details : `${flag} ${details}`)));
+export const CATALOGUE: ReadonlySet<string> = new Set(
+  Object.values(FAILURES).map(({ flag, details }) => (flag === '' ? details : `${flag} ${details}`)),
+);

@@ -4,7 +4,14 @@ import type { ClusterConfig } from '../../src/config/cluster.ts';
 import { DEFAULT_THRESHOLDS } from '../../src/config/cluster.ts';
 import type { EndpointConfig, EndpointsConfig } from '../../src/config/endpoints.ts';
 import type { HttpManagerConfig, ListenerConfig } from '../../src/config/listener.ts';
-import type { ConfigSource, ResourceKey, ResourceKind, ResourceState, ResourceTypes, SourceDescription } from '../../src/config/resource.ts';
+import type {
+  ConfigSource,
+  ResourceKey,
+  ResourceKind,
+  ResourceState,
+  ResourceTypes,
+  SourceDescription,
+} from '../../src/config/resource.ts';
 import type { RouteConfiguration } from '../../src/config/routes.ts';
 import { OutboundCall } from '../../src/core/call.ts';
 import type { RequestHead } from '../../src/core/call.ts';
@@ -24,7 +31,15 @@ import type { Line } from './scripted-transport.ts';
 import { ScriptedTransport } from './scripted-transport.ts';
 
 export function manager(change: Partial<HttpManagerConfig> = {}): HttpManagerConfig {
-  return { routeConfigName: undefined, routeConfig: undefined, filters: [], maxStreamDurationMs: undefined, stripPort: 'none', statPrefix: '', ...change };
+  return {
+    routeConfigName: undefined,
+    routeConfig: undefined,
+    filters: [],
+    maxStreamDurationMs: undefined,
+    stripPort: 'none',
+    statPrefix: '',
+    ...change,
+  };
 }
 
 /** A client listener that asks RDS for `routes`, or carries them. */
@@ -35,21 +50,52 @@ export function apiListener(name: string, routes: string | RouteConfiguration): 
 
 /** Everything under `domains` (default all) goes to `cluster`. */
 export function routesTo(name: string, cluster: string, domains: readonly string[] = ['*']): RouteConfiguration {
-  return routeConfig({ name, virtualHosts: [virtualHost({ domains, routes: [route({ name: `to ${cluster}`, action: forward({ cluster: { kind: 'cluster', name: cluster } }) })] })] });
+  return routeConfig({
+    name,
+    virtualHosts: [
+      virtualHost({
+        domains,
+        routes: [route({ name: `to ${cluster}`, action: forward({ cluster: { kind: 'cluster', name: cluster } }) })],
+      }),
+    ],
+  });
 }
 
 export function clusterConfig(name: string, change: Partial<ClusterConfig> = {}): ClusterConfig {
   return {
-    name, discovery: { kind: 'eds', serviceName: name }, lb: { policy: 'round_robin', config: undefined },
-    thresholds: { default: DEFAULT_THRESHOLDS, high: DEFAULT_THRESHOLDS }, outlier: undefined, tls: undefined, http2: false, connectTimeoutMs: 5000,
-    maxRequestsPerConnection: undefined, breaker: undefined, reportLoad: false, panicThreshold: 50, localityWeighted: false, ...change,
+    name,
+    discovery: { kind: 'eds', serviceName: name },
+    lb: { policy: 'round_robin', config: undefined },
+    thresholds: { default: DEFAULT_THRESHOLDS, high: DEFAULT_THRESHOLDS },
+    outlier: undefined,
+    tls: undefined,
+    http2: false,
+    connectTimeoutMs: 5000,
+    maxRequestsPerConnection: undefined,
+    breaker: undefined,
+    reportLoad: false,
+    panicThreshold: 50,
+    localityWeighted: false,
+    ...change,
   };
 }
 
 /** Endpoints on 10.0.0.x, one for each number. */
 export function endpointsOf(cluster: string, ...numbers: readonly number[]): EndpointsConfig {
-  const endpoint = (n: number): EndpointConfig => ({ host: `10.0.0.${n}`, port: 80, hostname: '', weight: 1, health: 'unknown', metadata: undefined });
-  return { clusterName: cluster, localities: [{ locality: 'a', priority: 0, weight: 1, endpoints: numbers.map(endpoint) }], dropOverloads: [], overprovisioningFactor: 140 };
+  const endpoint = (n: number): EndpointConfig => ({
+    host: `10.0.0.${n}`,
+    port: 80,
+    hostname: '',
+    weight: 1,
+    health: 'unknown',
+    metadata: undefined,
+  });
+  return {
+    clusterName: cluster,
+    localities: [{ locality: 'a', priority: 0, weight: 1, endpoints: numbers.map(endpoint) }],
+    dropOverloads: [],
+    overprovisioningFactor: 140,
+  };
 }
 
 /** A source by hand. What was never set is waited for; `candidates` follows the on-demand rule (port, then without). */
@@ -164,7 +210,16 @@ export function engineSetup(options: EngineOptions = {}): EngineSetup {
   const source = new FakeSource();
   const telemetry = new Telemetry({ clock, observers: options.observers ?? [], tracer: () => undefined, bridge: () => undefined });
   const engine = new MeshEngine({
-    clock, random: new SeededRandom(7), log: silentLogger, telemetry, filters: FILTERS, lbPolicies: LB_POLICIES, breakers: {}, attemptLayers: [], startTimeoutMs: 15_000, ...options.parts,
+    clock,
+    random: new SeededRandom(7),
+    log: silentLogger,
+    telemetry,
+    filters: FILTERS,
+    lbPolicies: LB_POLICIES,
+    breakers: {},
+    attemptLayers: [],
+    startTimeoutMs: 15_000,
+    ...options.parts,
   });
   const transport = new ScriptedTransport(options.lines ?? [], clock);
   if (options.attach ?? true) engine.attach(source, options.include === undefined ? undefined : hostPatterns(options.include), NO_TLS);
@@ -173,9 +228,15 @@ export function engineSetup(options: EngineOptions = {}): EngineSetup {
     expect(clock.pending, 'timers left').toBe(0);
     expect(engine.active, 'calls left').toBe(0);
   });
-  const call: EngineSetup['call'] = (authority, head = {}, headers = {}) => new OutboundCall(requestHead({ authority, ...head }, headers), { replayable: true }, transport);
+  const call: EngineSetup['call'] = (authority, head = {}, headers = {}) =>
+    new OutboundCall(requestHead({ authority, ...head }, headers), { replayable: true }, transport);
   return {
-    engine, source, clock, telemetry, transport, call,
+    engine,
+    source,
+    clock,
+    telemetry,
+    transport,
+    call,
     async send(authority, head) {
       const one = call(authority, head);
       const answered = engine.handle(one);

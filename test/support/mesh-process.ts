@@ -45,7 +45,9 @@ function cleanEnvironment(): Record<string, string> {
 export function run(script: string, options: RunOptions = {}): Promise<Finished> {
   const cwd = folder({ ...options.files, 'app.mjs': script });
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...(options.flags ?? []), join(cwd, 'app.mjs')], {
-    cwd, env: { ...cleanEnvironment(), ...options.env }, stdio: ['ignore', 'pipe', 'pipe'],
+    cwd,
+    env: { ...cleanEnvironment(), ...options.env },
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
   let [out, err, doneAt, killed] = ['', '', 0, false];
   child.stdout.on('data', (chunk: Buffer) => {

@@ -11,7 +11,7 @@ import type { Listener } from '../../proto/gen/envoy/config/listener/v3/listener
 import type { RouteConfiguration as RouteConfigurationMessage } from '../../proto/gen/envoy/config/route/v3/route_pb.js';
 import type { DecodeContext, Decoded } from '../resource-type.ts';
 import { cluster } from './cluster.ts';
-import { decodeEndpoints } from './endpoints.ts';
+import { decodeEndpoints, endpointsInSteps } from './endpoints.ts';
 import { freeze } from './freeze.ts';
 import { listener } from './listener.ts';
 import { routeConfiguration } from './routes.ts';
@@ -27,12 +27,15 @@ function bounded<R>(kind: ResourceKind, context: DecodeContext, decode: (scope: 
     const value = decode(scope);
     return { ok: true, name: scope.name, value };
   } catch (error) {
-    const { name } = scope;
-    if (error instanceof ConfigProblem) return { ok: false, name, errors: [{ kind, name, field: error.field, reason: error.reason }] };
-    // A filter of somebody else, or a mistake of ours: the resource is rejected, the others of the response are not lost.
-    const reason = `the decoder failed: ${error instanceof Error ? error.message : String(error)}`;
-    return { ok: false, name, errors: [{ kind, name, field: '', reason }] };
+    return refused(kind, scope, error);
   }
+}
+
+function refused(kind: ResourceKind, { name }: Scope, error: unknown): Extract<Decoded<never>, { ok: false }> {
+  if (error instanceof ConfigProblem) return { ok: false, name, errors: [{ kind, name, field: error.field, reason: error.reason }] };
+  // A filter of somebody else, or a mistake of ours: the resource is rejected, the others of the response are not lost.
+  const reason = `the decoder failed: ${error instanceof Error ? error.message : String(error)}`;
+  return { ok: false, name, errors: [{ kind, name, field: '', reason }] };
 }
 
 function surveyed<M extends Message & { readonly name: string }>(kind: ResourceKind, bytes: Uint8Array, scope: Scope): M {
@@ -60,4 +63,19 @@ export function decodeCluster(bytes: Uint8Array, context: DecodeContext): Decode
 /** Not frozen: there are many, and they are handed to pickers as they are. */
 export function decodeEndpointsResource(bytes: Uint8Array, context: DecodeContext): Decoded<EndpointsConfig> {
   return bounded('endpoints', context, (scope) => decodeEndpoints(bytes, '', scope, ''));
+}
+
+/** The same in steps; see `ResourceType.decodeInSteps`. */
+export function* decodeEndpointsInSteps(
+  bytes: Uint8Array,
+  context: DecodeContext,
+  previous: EndpointsConfig | undefined,
+): Generator<undefined, Decoded<EndpointsConfig>> {
+  const scope = new Scope('endpoints', context);
+  try {
+    const value = yield* endpointsInSteps(bytes, '', scope, '', previous);
+    return { ok: true, name: scope.name, value };
+  } catch (error) {
+    return refused('endpoints', scope, error);
+  }
 }

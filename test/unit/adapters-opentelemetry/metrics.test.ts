@@ -47,7 +47,13 @@ test('observable counters follow the cells until the bridge is closed', async ()
   one(200);
   one(503, true);
   expect(await read()).toEqual({
-    'inmesh.calls.started': 2, 'inmesh.calls.ended 2xx': 1, 'inmesh.calls.ended 5xx': 1, 'inmesh.calls.failed UH': 1, 'inmesh.attempts': 3, 'inmesh.retries': 1, 'inmesh.calls.active': 0,
+    'inmesh.calls.started': 2,
+    'inmesh.calls.ended 2xx': 1,
+    'inmesh.calls.ended 5xx': 1,
+    'inmesh.calls.failed UH': 1,
+    'inmesh.attempts': 3,
+    'inmesh.retries': 1,
+    'inmesh.calls.active': 0,
   });
   one(200);
   expect(await read()).toMatchObject({ 'inmesh.calls.started': 1, 'inmesh.calls.ended 2xx': 1, 'inmesh.calls.ended 5xx': 0 });

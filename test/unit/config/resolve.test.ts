@@ -12,7 +12,11 @@ test('each step waits for the one before, and says what it waits for', () => {
     [() => undefined, ['listener l'], ['listener l']],
     [() => source.put('listener', 'l', apiListener('l', 'r')), ['listener l', 'routes r'], ['routes r']],
     [() => source.put('routes', 'r', routesTo('r', 'c')), ['listener l', 'routes r', 'cluster c'], ['cluster c']],
-    [() => source.put('cluster', 'c', clusterConfig('c', { discovery: { kind: 'eds', serviceName: 'e' } })), ['listener l', 'routes r', 'cluster c', 'endpoints e'], ['endpoints e']],
+    [
+      () => source.put('cluster', 'c', clusterConfig('c', { discovery: { kind: 'eds', serviceName: 'e' } })),
+      ['listener l', 'routes r', 'cluster c', 'endpoints e'],
+      ['endpoints e'],
+    ],
   ];
   for (const [apply, used, missing] of steps) {
     apply();
@@ -41,7 +45,16 @@ test('a static cluster brings its endpoints', () => {
 test('defect 5: a failed cluster, a cluster without endpoints and failed routes count as resolved', () => {
   const config = routeConfig({
     name: 'r',
-    virtualHosts: [virtualHost({ routes: ['good', 'bad', 'empty'].map((name) => route({ match: { path: { kind: 'prefix', value: `/${name}`, caseSensitive: true } }, action: forward({ cluster: { kind: 'cluster', name } }) })) })],
+    virtualHosts: [
+      virtualHost({
+        routes: ['good', 'bad', 'empty'].map((name) =>
+          route({
+            match: { path: { kind: 'prefix', value: `/${name}`, caseSensitive: true } },
+            action: forward({ cluster: { kind: 'cluster', name } }),
+          }),
+        ),
+      }),
+    ],
   });
   const source = new FakeSource()
     .put('listener', 'l', apiListener('l', 'r'))
@@ -59,7 +72,9 @@ test('defect 5: a failed cluster, a cluster without endpoints and failed routes 
 
   source.fail('routes', 'r', 'rejected');
   const without = resolve('l', source);
-  expect(without.status === 'complete' && [...without.snapshot.routes.values()]).toEqual([{ ok: false, reason: 'route configuration "r": rejected' }]);
+  expect(without.status === 'complete' && [...without.snapshot.routes.values()]).toEqual([
+    { ok: false, reason: 'route configuration "r": rejected' },
+  ]);
 });
 
 test('a failed listener says why', () => {
@@ -68,15 +83,45 @@ test('a failed listener says why', () => {
 
 test('every filter chain and the default one have a connection manager', () => {
   const [a, b] = [manager({ routeConfigName: 'a' }), manager({ routeConfigName: 'b' })];
-  const chain = { name: '', match: { destinationPort: undefined, prefixRanges: [], serverNames: [], transportProtocol: '', applicationProtocols: [], directSourcePrefixRanges: [], sourceType: 'any' as const, sourcePrefixRanges: [], sourcePorts: [] }, tls: undefined };
-  const listener = { name: 'l', api: undefined, address: { host: '0.0.0.0', port: 80 }, direction: 'inbound' as const, filterChains: [{ ...chain, http: a }, { ...chain, http: undefined }], defaultFilterChain: { ...chain, http: b } };
+  const chain = {
+    name: '',
+    match: {
+      destinationPort: undefined,
+      prefixRanges: [],
+      serverNames: [],
+      transportProtocol: '',
+      applicationProtocols: [],
+      directSourcePrefixRanges: [],
+      sourceType: 'any' as const,
+      sourcePrefixRanges: [],
+      sourcePorts: [],
+    },
+    tls: undefined,
+  };
+  const listener = {
+    name: 'l',
+    api: undefined,
+    address: { host: '0.0.0.0', port: 80 },
+    direction: 'inbound' as const,
+    filterChains: [
+      { ...chain, http: a },
+      { ...chain, http: undefined },
+    ],
+    defaultFilterChain: { ...chain, http: b },
+  };
   expect(managersOf(listener)).toEqual([a, b]);
   const source = new FakeSource().put('listener', 'l', listener).put('routes', 'a', routeConfig({ name: 'a' }));
   expect(resolve('l', source)).toMatchObject({ status: 'waiting', missing: [{ kind: 'routes', name: 'b' }] });
 });
 
 test('weighted clusters are all named, each once; answers and serving routes name none', () => {
-  const weighted = (name: string) => ({ name, weight: 1, headers: { requestAdd: [], requestRemove: [], responseAdd: [], responseRemove: [] }, filterOverrides: {}, hostRewriteLiteral: undefined });
+  const weighted = (name: string) => ({
+    name,
+    weight: 1,
+    headers: { requestAdd: [], requestRemove: [], responseAdd: [], responseRemove: [] },
+    filterOverrides: {},
+    hostRewriteLiteral: undefined,
+  });
   const config = routeConfig({
     virtualHosts: [
       virtualHost({

@@ -10,13 +10,49 @@ import type { EngineSetup } from '../../support/mesh-engine.ts';
 import { requestHead, route, routeConfig, virtualHost } from '../routing/builders.ts';
 
 const NAME = 'inbound/127.0.0.1:8080';
-const match = { destinationPort: undefined, prefixRanges: [], serverNames: [], transportProtocol: '', applicationProtocols: [], directSourcePrefixRanges: [], sourceType: 'any' as const, sourcePrefixRanges: [], sourcePorts: [] };
-const FACTS = { localAddress: '127.0.0.1', localPort: 8080, remoteAddress: '127.0.0.1', remotePort: 5, transportProtocol: 'raw_buffer' as const, serverName: undefined, applicationProtocols: [] };
+const match = {
+  destinationPort: undefined,
+  prefixRanges: [],
+  serverNames: [],
+  transportProtocol: '',
+  applicationProtocols: [],
+  directSourcePrefixRanges: [],
+  sourceType: 'any' as const,
+  sourcePrefixRanges: [],
+  sourcePorts: [],
+};
+const FACTS = {
+  localAddress: '127.0.0.1',
+  localPort: 8080,
+  remoteAddress: '127.0.0.1',
+  remotePort: 5,
+  transportProtocol: 'raw_buffer' as const,
+  serverName: undefined,
+  applicationProtocols: [],
+};
 const PEER = { remoteAddress: '127.0.0.1', remotePort: 5, localAddress: '127.0.0.1', localPort: 8080, tls: undefined };
 const path = (value: string) => ({ path: { kind: 'prefix' as const, value, caseSensitive: true } });
-const serving = (...paths: readonly string[]) => routeConfig({ name: 'r', virtualHosts: [virtualHost({ routes: paths.map((p) => route({ match: path(p), action: { kind: 'serve' } })) })] });
-const chain = (change: Partial<FilterChainConfig> = {}): FilterChainConfig => ({ name: 'only', match, tls: undefined, http: manager({ routeConfigName: 'r' }), ...change });
-const listenerOf = (change: Partial<ListenerConfig> = {}): ListenerConfig => ({ name: NAME, api: undefined, address: { host: '127.0.0.1', port: 8080 }, direction: 'inbound', filterChains: [chain()], defaultFilterChain: undefined, ...change });
+const serving = (...paths: readonly string[]) =>
+  routeConfig({
+    name: 'r',
+    virtualHosts: [virtualHost({ routes: paths.map((p) => route({ match: path(p), action: { kind: 'serve' } })) })],
+  });
+const chain = (change: Partial<FilterChainConfig> = {}): FilterChainConfig => ({
+  name: 'only',
+  match,
+  tls: undefined,
+  http: manager({ routeConfigName: 'r' }),
+  ...change,
+});
+const listenerOf = (change: Partial<ListenerConfig> = {}): ListenerConfig => ({
+  name: NAME,
+  api: undefined,
+  address: { host: '127.0.0.1', port: 8080 },
+  direction: 'inbound',
+  filterChains: [chain()],
+  defaultFilterChain: undefined,
+  ...change,
+});
 
 function request(url: string): InboundCall {
   return new InboundCall(requestHead({ path: url }), PEER, () => Promise.resolve(new LocalReply(200, new HeaderList(), 'application')));
@@ -125,6 +161,9 @@ test.each([
   const { engine, source } = engineSetup();
   const listener = engine.listen('127.0.0.1', 8080);
   const tls = {} as NonNullable<FilterChainConfig['tls']>;
-  source.put('listener', NAME, listenerOf({ filterChains: secure.map((s, i) => chain({ name: String(i), tls: s ? tls : undefined })) })).put('routes', 'r', serving('/')).push();
+  source
+    .put('listener', NAME, listenerOf({ filterChains: secure.map((s, i) => chain({ name: String(i), tls: s ? tls : undefined })) }))
+    .put('routes', 'r', serving('/'))
+    .push();
   expect(listener.mode).toBe(mode);
 });

@@ -1,12 +1,14 @@
 /** The engine on simulated time: waiting for the first configuration, include patterns, ready, drain and close. */
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
+import { FAILURES } from '../../../src/core/failure.ts';
 import type { Reply } from '../../../src/core/reply.ts';
 import { hostPatterns } from '../../../src/matching/host-patterns.ts';
-import { FakeClock } from '../../../src/testing/index.ts';
 import { apiListener, detailsOf, engineSetup, FakeSource, finish, NO_TLS, routesTo } from '../../support/mesh-engine.ts';
 import type { EngineSetup } from '../../support/mesh-engine.ts';
+import { forward, route, routeConfig, virtualHost } from '../routing/builders.ts';
 
-const serveShop = (source: FakeSource): FakeSource => source.put('listener', 'shop', apiListener('shop', routesTo('r', 'c'))).cluster('c', 1);
+const serveShop = (source: FakeSource): FakeSource =>
+  source.put('listener', 'shop', apiListener('shop', routesTo('r', 'c'))).cluster('c', 1);
 
 /** The promise and what became of it so far. */
 function track<T>(promise: Promise<T>): { value: T | undefined; error: unknown } {
@@ -77,7 +79,7 @@ describe('a call before the configuration', () => {
     const one = call('shop');
     const state = track(engine.handle(one));
     await clock.advance(10);
-    one.cancel({ kind: (await import('../../../src/core/failure.ts')).FAILURES.remoteDisconnect, message: 'gone', cause: undefined });
+    one.cancel({ kind: FAILURES.remoteDisconnect, message: 'gone', cause: undefined });
     await clock.advance(0);
     expect(detailsOf(state.value?.failure)).toBe('downstream_remote_disconnect');
     finish(one, state.value as Reply);
@@ -125,13 +127,19 @@ describe('ready', () => {
     await clock.advance(4999);
     expect(state.error).toBeUndefined();
     await clock.advance(1);
-    expect(state.error).toMatchObject({ code: 'ERR_MESH_START_TIMEOUT', message: 'no complete configuration within 5000 ms, still waiting for cart. The control plane says: cp:1: UNAVAILABLE' });
+    expect(state.error).toMatchObject({
+      code: 'ERR_MESH_START_TIMEOUT',
+      message: 'no complete configuration within 5000 ms, still waiting for cart. The control plane says: cp:1: UNAVAILABLE',
+    });
   });
 
   test('ERR_MESH_CONFIG when nothing can work', async () => {
     const { engine, source } = engineSetup({ include: ['shop'] });
     source.fail('listener', 'shop', 'rejected: no route').push();
-    await expect(engine.ready(5000)).rejects.toMatchObject({ code: 'ERR_MESH_CONFIG', message: 'no listener could be configured: listener "shop": rejected: no route' });
+    await expect(engine.ready(5000)).rejects.toMatchObject({
+      code: 'ERR_MESH_CONFIG',
+      message: 'no listener could be configured: listener "shop": rejected: no route',
+    });
   });
 
   test('one host that is broken does not stop the others from being ready', async () => {
@@ -161,7 +169,11 @@ describe('which hosts belong to the mesh', () => {
   test.each([
     [['shop'], ['shop', 'shop:80', 'shop:8080'], ['shops', 'a.shop', 'other']],
     [['shop:8080'], ['shop:8080'], ['shop', 'shop:80']],
-    [['*.svc.cluster.local'], ['a.svc.cluster.local', 'a.b.svc.cluster.local:81'], ['svc.cluster.local', '.svc.cluster.local', 'a.svc.cluster.local.evil']],
+    [
+      ['*.svc.cluster.local'],
+      ['a.svc.cluster.local', 'a.b.svc.cluster.local:81'],
+      ['svc.cluster.local', '.svc.cluster.local', 'a.svc.cluster.local.evil'],
+    ],
     [['*'], ['anything', '[::1]:80'], []],
     [[], [], ['shop']],
   ])('include %j', (include, inside, outside) => {
@@ -259,13 +271,30 @@ describe('close', () => {
 });
 
 test('a cluster that is removed while a call pauses before its retry serves the retry, and leaves no connection behind', async () => {
-  const { forward, route, routeConfig, virtualHost } = await import('../routing/builders.ts');
-  const { FAILURES } = await import('../../../src/core/failure.ts');
-  const retry = { on: ['connect-failure' as const], numRetries: 1, perTryTimeoutMs: 0, baseIntervalMs: 1000, maxIntervalMs: 1000, retriableStatusCodes: [], retriableHeaders: [], retriableRequestHeaders: [], avoidPreviousHosts: false, hostSelectionMaxAttempts: 1, rateLimitedBackOff: undefined };
+  const retry = {
+    on: ['connect-failure' as const],
+    numRetries: 1,
+    perTryTimeoutMs: 0,
+    baseIntervalMs: 1000,
+    maxIntervalMs: 1000,
+    retriableStatusCodes: [],
+    retriableHeaders: [],
+    retriableRequestHeaders: [],
+    avoidPreviousHosts: false,
+    hostSelectionMaxAttempts: 1,
+    rateLimitedBackOff: undefined,
+  };
   const setup = engineSetup({ include: ['shop'], lines: [{ kind: 'failure', failure: FAILURES.connectionFailure, delayMs: 1 }] });
   const { engine, source, clock, call, transport } = setup;
-  const to = (cluster: string) => routeConfig({ virtualHosts: [virtualHost({ routes: [route({ action: forward({ cluster: { kind: 'cluster', name: cluster }, retry }) })] })] });
-  source.put('listener', 'shop', apiListener('shop', to('c'))).cluster('c', 1).cluster('d', 2).push();
+  const to = (cluster: string) =>
+    routeConfig({
+      virtualHosts: [virtualHost({ routes: [route({ action: forward({ cluster: { kind: 'cluster', name: cluster }, retry }) })] })],
+    });
+  source
+    .put('listener', 'shop', apiListener('shop', to('c')))
+    .cluster('c', 1)
+    .cluster('d', 2)
+    .push();
   const one = call('shop');
   const state = track(engine.handle(one));
   await clock.advance(1);
@@ -314,10 +343,4 @@ test('observers that throw harm nobody', async () => {
   serveShop(source).push();
   expect((await send('shop')).reply.status).toBe(200);
   expect(ended).toEqual([200]);
-});
-
-test('simulated time is what the engine runs on', () => {
-  const { clock } = engineSetup();
-  onTestFinished(() => undefined);
-  expect(clock).toBeInstanceOf(FakeClock);
 });

@@ -205,6 +205,21 @@ test('max_retries is never overshot, whatever is retried at the same time; the o
   expect(calls.map((call) => call.flags & CallFlag.retryLimitExceeded).filter((flag) => flag !== 0)).toHaveLength(2);
 });
 
+test('a gRPC call knows no max_retries (gRFC A32 takes max_requests alone); a budget that was asked for counts', async () => {
+  const policy = { numRetries: 1, on: ['unavailable' as const] };
+  for (const [limits, allowed] of [
+    [{ maxRetries: 2 }, 6],
+    [{ maxRetries: 2, retryBudget: { percent: 20, minConcurrency: 3 } }, 3],
+  ] as const) {
+    const { clock, cluster, retrier } = setUp([{ fails: FAILURES.connectionFailure, afterMs: 10 }], { policy, limits });
+    const done = Promise.all(Array.from({ length: 6 }, () => retrier.run(startedCall(clock, { cluster, protocol: 'grpc' }))));
+    await clock.advance(10);
+    expect(cluster.retries).toBe(allowed);
+    await clock.advance(100);
+    for (const reply of await done) reply.body.discard();
+  }
+});
+
 test.each([
   [0, 3],
   [10, 3],

@@ -5,7 +5,8 @@ import type { ListenerConfig } from '../../../src/config/listener.ts';
 import { apiListener, clusterConfig, detailsOf, endpointsOf, engineSetup, manager, routesTo } from '../../support/mesh-engine.ts';
 import { forward, route, routeConfig, virtualHost } from '../routing/builders.ts';
 
-const planOf = (setup: ReturnType<typeof engineSetup>, name: string) => [...(setup.engine.roots?.values() ?? [])].find((root) => root.name === name)?.plan;
+const planOf = (setup: ReturnType<typeof engineSetup>, name: string) =>
+  [...(setup.engine.roots?.values() ?? [])].find((root) => root.name === name)?.plan;
 
 test('no tears: routes are not served before their cluster and its endpoints are there', () => {
   const { engine, source, call } = engineSetup({ include: ['shop'] });
@@ -58,7 +59,13 @@ test('while a new configuration is incomplete, the endpoints and limits of the o
   source.put('endpoints', 'old', endpointsOf('old', 2)).push();
   await send('shop');
   expect(transport.sent).toEqual(['10.0.0.1:80', '10.0.0.2:80']);
-  source.put('cluster', 'old', clusterConfig('old', { thresholds: { default: { ...DEFAULT_THRESHOLDS, maxRequests: 0 }, high: DEFAULT_THRESHOLDS } })).push();
+  source
+    .put(
+      'cluster',
+      'old',
+      clusterConfig('old', { thresholds: { default: { ...DEFAULT_THRESHOLDS, maxRequests: 0 }, high: DEFAULT_THRESHOLDS } }),
+    )
+    .push();
   expect(detailsOf((await send('shop')).reply.failure)).toBe('upstream_overflow');
   // The old cluster is deleted in the meantime: what is served stays.
   source.fail('cluster', 'old').push();
@@ -84,9 +91,22 @@ test('clusters shared between roots update at once, also while one of the roots 
 
 test('defect 5: one broken cluster never blocks the others, and calls to it say why', async () => {
   const { source, send } = engineSetup({ include: ['shop'] });
-  const to = (name: string) => route({ match: { path: { kind: 'prefix', value: `/${name}`, caseSensitive: true } }, action: forward({ cluster: { kind: 'cluster', name } }) });
-  source.put('listener', 'shop', apiListener('shop', routeConfig({ virtualHosts: [virtualHost({ routes: [to('good'), to('bad'), to('empty')] })] })));
-  source.cluster('good', 1).fail('cluster', 'bad', 'rejected: lb_policy').put('cluster', 'empty', clusterConfig('empty')).fail('endpoints', 'empty', 'sent nothing within 15 s').push();
+  const to = (name: string) =>
+    route({
+      match: { path: { kind: 'prefix', value: `/${name}`, caseSensitive: true } },
+      action: forward({ cluster: { kind: 'cluster', name } }),
+    });
+  source.put(
+    'listener',
+    'shop',
+    apiListener('shop', routeConfig({ virtualHosts: [virtualHost({ routes: [to('good'), to('bad'), to('empty')] })] })),
+  );
+  source
+    .cluster('good', 1)
+    .fail('cluster', 'bad', 'rejected: lb_policy')
+    .put('cluster', 'empty', clusterConfig('empty'))
+    .fail('endpoints', 'empty', 'sent nothing within 15 s')
+    .push();
   expect((await send('shop', { path: '/good' })).reply.status).toBe(200);
   const bad = (await send('shop', { path: '/bad' })).reply.failure;
   expect(bad).toMatchObject({ kind: { details: 'cluster_not_found' }, message: 'cluster "bad": rejected: lb_policy' });
@@ -108,7 +128,13 @@ test('an endpoint update swaps no plan and tells nobody; a changed cluster does'
   expect(planOf(setup, 'shop')).toBe(plan);
   expect(engine.epoch).toBe(epoch);
   expect(engine.clusters?.get('c')?.endpoints.map((e) => e.address)).toEqual(['10.0.0.1:80', '10.0.0.2:80']);
-  source.put('cluster', 'c', clusterConfig('c', { thresholds: { default: { ...DEFAULT_THRESHOLDS, maxRequests: 1 }, high: DEFAULT_THRESHOLDS } })).push();
+  source
+    .put(
+      'cluster',
+      'c',
+      clusterConfig('c', { thresholds: { default: { ...DEFAULT_THRESHOLDS, maxRequests: 1 }, high: DEFAULT_THRESHOLDS } }),
+    )
+    .push();
   expect(planOf(setup, 'shop')).not.toBe(plan);
   expect(engine.epoch).toBe(epoch + 1);
 });
@@ -119,7 +145,10 @@ test('a deleted listener takes its plan away and gives its clusters back; calls 
   const listener = source.get('listener', 'shop');
   expect((await send('shop')).reply.status).toBe(200);
   source.fail('listener', 'shop', 'deleted by cp').push();
-  expect((await send('shop')).reply.failure).toMatchObject({ kind: { details: 'route_not_found' }, message: 'listener "shop": deleted by cp' });
+  expect((await send('shop')).reply.failure).toMatchObject({
+    kind: { details: 'route_not_found' },
+    message: 'listener "shop": deleted by cp',
+  });
   expect([...(engine.clusters?.values() ?? [])]).toEqual([]);
   expect(source.asked).toEqual(['listener shop']);
   // A new reason is shown, not the remembered one.
@@ -131,7 +160,11 @@ test('a deleted listener takes its plan away and gives its clusters back; calls 
 
 test('candidates in order: the better listener takes over when it arrives later', async () => {
   const { source, send, transport } = engineSetup({ include: ['shop'] });
-  source.put('listener', 'shop', apiListener('shop', routesTo('r', 'plain'))).cluster('plain', 1).cluster('port', 2).push();
+  source
+    .put('listener', 'shop', apiListener('shop', routesTo('r', 'plain')))
+    .cluster('plain', 1)
+    .cluster('port', 2)
+    .push();
   await send('shop:8080');
   source.put('listener', 'shop:8080', apiListener('shop:8080', routesTo('r8080', 'port'))).push();
   await send('shop:8080');
@@ -142,9 +175,32 @@ test('candidates in order: the better listener takes over when it arrives later'
   expect(transport.sent).toEqual(['10.0.0.1:80', '10.0.0.2:80', '10.0.0.1:80', '10.0.0.1:80']);
 });
 
-function socketListener(name: string, port: number, cluster: string, direction: ListenerConfig['direction'] = 'outbound', domains = ['*']): ListenerConfig {
-  const match = { destinationPort: undefined, prefixRanges: [], serverNames: [], transportProtocol: '', applicationProtocols: [], directSourcePrefixRanges: [], sourceType: 'any' as const, sourcePrefixRanges: [], sourcePorts: [] };
-  return { name, api: undefined, address: { host: '0.0.0.0', port }, direction, filterChains: [{ name: '', match, tls: undefined, http: manager({ routeConfig: routesTo(`${name}-routes`, cluster, domains) }) }], defaultFilterChain: undefined };
+function socketListener(
+  name: string,
+  port: number,
+  cluster: string,
+  direction: ListenerConfig['direction'] = 'outbound',
+  domains = ['*'],
+): ListenerConfig {
+  const match = {
+    destinationPort: undefined,
+    prefixRanges: [],
+    serverNames: [],
+    transportProtocol: '',
+    applicationProtocols: [],
+    directSourcePrefixRanges: [],
+    sourceType: 'any' as const,
+    sourcePrefixRanges: [],
+    sourcePorts: [],
+  };
+  return {
+    name,
+    api: undefined,
+    address: { host: '0.0.0.0', port },
+    direction,
+    filterChains: [{ name: '', match, tls: undefined, http: manager({ routeConfig: routesTo(`${name}-routes`, cluster, domains) }) }],
+    defaultFilterChain: undefined,
+  };
 }
 
 test('the sidecar view: the listener on the port of the request, the default port without one, never an inbound listener', async () => {
@@ -164,7 +220,10 @@ test('the sidecar view: the listener on the port of the request, the default por
   expect(detailsOf((await send('shop:7000')).reply.failure)).toBe('route_not_found');
   // A listener that comes later is found, though the failure was remembered.
   source.listed = [...source.listed, '0.0.0.0_7000'];
-  source.put('listener', '0.0.0.0_7000', socketListener('0.0.0.0_7000', 7000, 'late')).cluster('late', 4).push();
+  source
+    .put('listener', '0.0.0.0_7000', socketListener('0.0.0.0_7000', 7000, 'late'))
+    .cluster('late', 4)
+    .push();
   await send('shop:7000');
   expect(transport.sent.at(-1)).toBe('10.0.0.4:80');
   expect(engine.includes('anything')).toBe(true);
@@ -179,6 +238,9 @@ test('hosts that were called once are not remembered for ever', async () => {
   // Not too many at any time, and nothing that is there is forgotten.
   expect([...(engine.roots?.values() ?? [])].length).toBeLessThanOrEqual(1000);
   expect(source.wanted.length).toBeLessThanOrEqual(1000);
-  source.put('listener', 'good.svc', apiListener('good.svc', routesTo('r', 'c'))).cluster('c', 1).push();
+  source
+    .put('listener', 'good.svc', apiListener('good.svc', routesTo('r', 'c')))
+    .cluster('c', 1)
+    .push();
   expect((await send('good.svc')).reply.status).toBe(200);
 }, 20_000);

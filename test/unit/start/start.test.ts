@@ -10,11 +10,15 @@ import { folder } from '../../support/mesh-process.ts';
 import packageJson from '../../../package.json' with { type: 'json' };
 
 const YAML = 'version: 1\nservices: { shop: { endpoints: ["127.0.0.1:1"] } }\n';
-const bootstrap = (id: string): string => JSON.stringify({ xds_servers: [{ server_uri: '127.0.0.1:1', channel_creds: [{ type: 'insecure' }] }], node: { id } });
+const bootstrap = (id: string): string =>
+  JSON.stringify({ xds_servers: [{ server_uri: '127.0.0.1:1', channel_creds: [{ type: 'insecure' }] }], node: { id } });
 
 /** Where the mesh says its configuration comes from. */
 async function origin(options: string | MeshOptions, env: Environment): Promise<string> {
-  const { engine, attached } = start(typeof options === 'string' ? { config: options, logger: silentLogger } : { logger: silentLogger, ...options }, env);
+  const { engine, attached } = start(
+    typeof options === 'string' ? { config: options, logger: silentLogger } : { logger: silentLogger, ...options },
+    env,
+  );
   onTestFinished(() => engine.close(0));
   await attached;
   return engine.source?.name ?? '';
@@ -29,16 +33,26 @@ function inFolder(files: Readonly<Record<string, string>>): string {
 }
 
 test('the order: argument, GRPC_XDS_BOOTSTRAP, GRPC_XDS_BOOTSTRAP_CONFIG, INMESH_CONFIG, ./mesh.yaml', async () => {
-  const path = inFolder({ 'mesh.yaml': YAML, 'named.yaml': YAML, 'arg.yaml': YAML, 'boot.json': bootstrap('file'), 'named.json': bootstrap('named') });
+  const path = inFolder({
+    'mesh.yaml': YAML,
+    'named.yaml': YAML,
+    'arg.yaml': YAML,
+    'boot.json': bootstrap('file'),
+    'named.json': bootstrap('named'),
+  });
   const env: Record<string, string> = {
-    GRPC_XDS_BOOTSTRAP: join(path, 'boot.json'), GRPC_XDS_BOOTSTRAP_CONFIG: bootstrap('text'), INMESH_CONFIG: join(path, 'named.yaml'),
+    GRPC_XDS_BOOTSTRAP: join(path, 'boot.json'),
+    GRPC_XDS_BOOTSTRAP_CONFIG: bootstrap('text'),
+    INMESH_CONFIG: join(path, 'named.yaml'),
   };
   expect(await origin({ bootstrap: JSON.parse(bootstrap('object')) as object, config: 'arg.yaml' }, env)).toContain('xds');
   expect(await origin('arg.yaml', env)).toBe(`file ${join(path, 'arg.yaml')}`);
   expect(start({ config: 'boot.json', logger: silentLogger }, {}).engine).toBeDefined();
   expect(await origin({}, env)).toContain('xds');
   // A broken one that counts is not skipped for a good one that comes later.
-  expect(() => start({}, { ...env, GRPC_XDS_BOOTSTRAP: join(path, 'missing.json') })).toThrow(/cannot read the file that GRPC_XDS_BOOTSTRAP names, .*missing\.json/);
+  expect(() => start({}, { ...env, GRPC_XDS_BOOTSTRAP: join(path, 'missing.json') })).toThrow(
+    /cannot read the file that GRPC_XDS_BOOTSTRAP names, .*missing\.json/,
+  );
   delete env['GRPC_XDS_BOOTSTRAP'];
   expect(() => start({}, { ...env, GRPC_XDS_BOOTSTRAP_CONFIG: '{' })).toThrow(/GRPC_XDS_BOOTSTRAP_CONFIG/);
   expect(await origin({}, env)).toContain('xds');
@@ -53,22 +67,42 @@ test('none at all: says where it looked', () => {
   expect(() => start({}, {})).toThrow(
     expect.objectContaining({
       code: 'ERR_MESH_CONFIG',
-      message: 'no configuration was found. Looked in this order: the argument of createMesh, GRPC_XDS_BOOTSTRAP, GRPC_XDS_BOOTSTRAP_CONFIG, INMESH_CONFIG, ./mesh.yaml',
+      message:
+        'no configuration was found. Looked in this order: the argument of createMesh, GRPC_XDS_BOOTSTRAP, GRPC_XDS_BOOTSTRAP_CONFIG, INMESH_CONFIG, ./mesh.yaml',
     }),
   );
 });
 
 describe('what is wrong is named', () => {
-  const both = (code: string, message: RegExp): object => expect.objectContaining({ code, message: expect.stringMatching(message) as string }) as object;
+  const both = (code: string, message: RegExp): object =>
+    expect.objectContaining({ code, message: expect.stringMatching(message) as string }) as object;
   test.each<[string, Readonly<Record<string, string>>, string | MeshOptions, string, RegExp]>([
     ['no such file', {}, 'none.yaml', 'ERR_MESH_CONFIG', /cannot read the configuration .*none\.yaml: ENOENT/],
     ['not YAML', { 'a.yaml': 'version: [' }, 'a.yaml', 'ERR_MESH_CONFIG', /a\.yaml has/],
-    ['an unknown key, with its place', { 'a.yaml': 'version: 1\nservises: {}\n' }, 'a.yaml', 'ERR_MESH_CONFIG', /a\.yaml:2:1[\s\S]*services/],
-    ['a bootstrap without servers', { 'a.json': '{"xds_servers":[]}' }, 'a.json', 'ERR_MESH_BOOTSTRAP', /a\.json.*xds_servers|xds_servers.*a\.json/],
+    [
+      'an unknown key, with its place',
+      { 'a.yaml': 'version: 1\nservises: {}\n' },
+      'a.yaml',
+      'ERR_MESH_CONFIG',
+      /a\.yaml:2:1[\s\S]*services/,
+    ],
+    [
+      'a bootstrap without servers',
+      { 'a.json': '{"xds_servers":[]}' },
+      'a.json',
+      'ERR_MESH_BOOTSTRAP',
+      /a\.json.*xds_servers|xds_servers.*a\.json/,
+    ],
     ['a bootstrap that is no JSON', { 'a.json': 'nope' }, 'a.json', 'ERR_MESH_BOOTSTRAP', /a\.json/],
     ['a bootstrap object', {}, { bootstrap: { xds_servers: 7 } }, 'ERR_MESH_BOOTSTRAP', /option "bootstrap"/],
     ['startTimeout', { 'a.yaml': YAML }, { config: 'a.yaml', startTimeout: -1 }, 'ERR_MESH_OPTION', /startTimeout/],
-    ['startTimeout that is no number', { 'a.yaml': YAML }, { config: 'a.yaml', startTimeout: Number.NaN }, 'ERR_MESH_OPTION', /startTimeout/],
+    [
+      'startTimeout that is no number',
+      { 'a.yaml': YAML },
+      { config: 'a.yaml', startTimeout: Number.NaN },
+      'ERR_MESH_OPTION',
+      /startTimeout/,
+    ],
   ])('%s', (_name, files, options, code, message) => {
     inFolder(files);
     expect(() => start(options, {})).toThrow(both(code, message));

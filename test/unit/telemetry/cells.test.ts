@@ -8,7 +8,12 @@ test('the bit trick finds the bucket that a search finds', () => {
     const index = LATENCY_BOUNDS_SECONDS.findIndex((bound) => seconds <= bound);
     return index < 0 ? LATENCY_BUCKETS - 1 : index;
   };
-  fc.assert(fc.property(fc.double({ min: 0, max: 300_000, noNaN: true }), (ms) => { expect(latencyBucket(ms)).toBe(searched(ms)); }), { numRuns: 2000 });
+  fc.assert(
+    fc.property(fc.double({ min: 0, max: 300_000, noNaN: true }), (ms) => {
+      expect(latencyBucket(ms)).toBe(searched(ms));
+    }),
+    { numRuns: 2000 },
+  );
   for (const bound of LATENCY_BOUNDS_SECONDS) {
     expect(latencyBucket(bound * 1000)).toBe(searched(bound * 1000));
     expect(latencyBucket(bound * 1000 + 0.001)).toBe(searched(bound * 1000 + 0.001));

@@ -14,14 +14,34 @@ import { forward, requestHead, route, routeConfig, virtualHost } from '../routin
 import type { Line } from '../../support/scripted-transport.ts';
 
 const LABELS = { listener: 'l', routeConfig: 'rc', virtualHost: 'vh', route: 'r', cluster: 'c' };
-const retry = { on: ['5xx' as const, 'connect-failure' as const], numRetries: 2, perTryTimeoutMs: 0, baseIntervalMs: 1, maxIntervalMs: 1, retriableStatusCodes: [], retriableHeaders: [], retriableRequestHeaders: [], avoidPreviousHosts: false, hostSelectionMaxAttempts: 1, rateLimitedBackOff: undefined };
+const retry = {
+  on: ['5xx' as const, 'connect-failure' as const],
+  numRetries: 2,
+  perTryTimeoutMs: 0,
+  baseIntervalMs: 1,
+  maxIntervalMs: 1,
+  retriableStatusCodes: [],
+  retriableHeaders: [],
+  retriableRequestHeaders: [],
+  avoidPreviousHosts: false,
+  hostSelectionMaxAttempts: 1,
+  rateLimitedBackOff: undefined,
+};
 
 test('counters equal what was sent: by class, flag, attempts and retries; totals survive a new plan', async () => {
   const reply = (status: number): Line => ({ kind: 'reply', status, delayMs: 4 });
   const refused: Line = { kind: 'failure', failure: FAILURES.connectionFailure, delayMs: 1 };
-  const { source, send, telemetry } = engineSetup({ include: ['shop'], lines: [reply(200), reply(204), reply(503), reply(200), refused, refused, refused, reply(404)] });
-  const routes = (name: string) => routeConfig({ name: 'rc', virtualHosts: [virtualHost({ routes: [route({ name, action: forward({ retry }) })] })] });
-  source.put('listener', 'shop', apiListener('shop', routes('main'))).put('cluster', 'c', clusterConfig('c')).put('endpoints', 'c', endpointsOf('c', 1)).push();
+  const { source, send, telemetry } = engineSetup({
+    include: ['shop'],
+    lines: [reply(200), reply(204), reply(503), reply(200), refused, refused, refused, reply(404)],
+  });
+  const routes = (name: string) =>
+    routeConfig({ name: 'rc', virtualHosts: [virtualHost({ routes: [route({ name, action: forward({ retry }) })] })] });
+  source
+    .put('listener', 'shop', apiListener('shop', routes('main')))
+    .put('cluster', 'c', clusterConfig('c'))
+    .put('endpoints', 'c', endpointsOf('c', 1))
+    .push();
   for (let i = 0; i < 4; i++) await send('shop');
   // The same labels in another plan.
   source.put('listener', 'shop', apiListener('shop', routes('main'))).push();
@@ -31,19 +51,43 @@ test('counters equal what was sent: by class, flag, attempts and retries; totals
   const [cell, ...others] = telemetry.describe();
   expect(others).toEqual([]);
   expect(cell).toMatchObject({
-    direction: 'outbound', listener: 'shop', routeConfig: 'rc', virtualHost: 'vh', route: 'main', cluster: 'c',
-    started: 6, ended: 6, inFlight: 0, byClass: { '2xx': 3, '4xx': 1, '5xx': 2 }, failures: { UF: 1, UH: 1 }, attempts: 8, retries: 3, attemptFailures: { UF: 3 },
+    direction: 'outbound',
+    listener: 'shop',
+    routeConfig: 'rc',
+    virtualHost: 'vh',
+    route: 'main',
+    cluster: 'c',
+    started: 6,
+    ended: 6,
+    inFlight: 0,
+    byClass: { '2xx': 3, '4xx': 1, '5xx': 2 },
+    failures: { UF: 1, UH: 1 },
+    attempts: 8,
+    retries: 3,
+    attemptFailures: { UF: 3 },
   });
   expect(cell?.latencyMs.count).toBe(6);
-  source.put('endpoints', 'c', endpointsOf('c', 1)).put('listener', 'shop', apiListener('shop', routes('renamed'))).push();
+  source
+    .put('endpoints', 'c', endpointsOf('c', 1))
+    .put('listener', 'shop', apiListener('shop', routes('renamed')))
+    .push();
   await send('shop');
-  expect(telemetry.describe().map(({ route: name, started }) => [name, started])).toEqual([['main', 6], ['renamed', 1]]);
+  expect(telemetry.describe().map(({ route: name, started }) => [name, started])).toEqual([
+    ['main', 6],
+    ['renamed', 1],
+  ]);
 });
 
 describe('forwarded headers', () => {
   const inbound = (headers: Readonly<Record<string, string>>): InboundCall =>
-    new InboundCall(requestHead({}, headers), { remoteAddress: '', remotePort: 0, localAddress: '', localPort: 0, tls: undefined }, () => Promise.resolve(new LocalReply(200, new HeaderList(), '')));
-  const sent = (context: Readonly<Record<string, string>> | undefined, own: Readonly<Record<string, string>> = {}, tracer?: Tracer): HeaderList => {
+    new InboundCall(requestHead({}, headers), { remoteAddress: '', remotePort: 0, localAddress: '', localPort: 0, tls: undefined }, () =>
+      Promise.resolve(new LocalReply(200, new HeaderList(), '')),
+    );
+  const sent = (
+    context: Readonly<Record<string, string>> | undefined,
+    own: Readonly<Record<string, string>> = {},
+    tracer?: Tracer,
+  ): HeaderList => {
     const telemetry = new Telemetry({ clock: new FakeClock(), observers: [], tracer: () => tracer, bridge: () => undefined });
     const { call } = engineSetup();
     const outbound = call('shop', {}, own);

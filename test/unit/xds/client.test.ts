@@ -271,8 +271,8 @@ describe('flow control', () => {
       return set(alarm, delayMs);
     };
     await clock.advance(1);
-    // 6 resources of 3 ms are 18 ms of work, in slices of 4: four pauses, the first before `set` was watched.
-    expect([slices, stream.paused]).toEqual([4, false]);
+    // 6 resources of 3 ms are 18 ms of work, in slices of 2.5 (three steps of 1 ms): six pauses, the first before `set` was watched.
+    expect([slices, stream.paused]).toEqual([6, false]);
     expect([client.get('cluster', 'a').status, client.get('cluster', 'f').status, changes()]).toEqual(['present', 'present', 1]);
     expect(stream.take().map(({ nonce }) => nonce)).toEqual([undefined, 'n']);
   });
@@ -314,7 +314,7 @@ describe('flow control', () => {
     client.want(names.map((name) => ({ kind: 'endpoints', name })));
     const { stream } = transport;
     stream.connect().respond('endpoints', '1', 'n', names.map((name) => resource('endpoints', name)));
-    expect([stream.paused, client.get('endpoints', 'a').status, stream.sent.length, changes()]).toEqual([true, 'present', 1, 1]);
+    expect([stream.paused, client.get('endpoints', 'a').status, stream.sent.length, changes()]).toEqual([true, 'waiting', 1, 0]);
     let slices = 1;
     const set = clock.set.bind(clock);
     clock.set = (alarm, delayMs) => {
@@ -323,9 +323,9 @@ describe('flow control', () => {
       return set(alarm, delayMs);
     };
     await clock.advance(1);
-    // 6 resources of 3 ms are 18 ms of work, in slices of 4: four pauses, the first before `set` was watched.
-    expect([slices, stream.paused]).toEqual([4, false]);
-    expect([client.get('endpoints', 'a').status, client.get('endpoints', 'f').status, changes()]).toEqual(['present', 'present', 5]);
+    // 6 resources of 3 ms are 18 ms of work, in slices of 2.5 (three steps of 1 ms): six pauses, the first before `set` was watched.
+    expect([slices, stream.paused]).toEqual([6, false]);
+    expect([client.get('endpoints', 'a').status, client.get('endpoints', 'f').status, changes()]).toEqual(['present', 'present', 6]);
     expect(stream.take().map(({ nonce }) => nonce)).toEqual([undefined, 'n']);
   });
 

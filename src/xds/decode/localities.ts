@@ -1,0 +1,20 @@
+/** What must hold for the localities of an assignment as a whole (gRPC rule 37; Envoy L-3). */
+import type { LocalityConfig } from '../../config/endpoints.ts';
+import { ConfigProblem } from '../../config/resource.ts';
+
+const MAX_UINT32 = 0xffff_ffff;
+
+/** Rule 37: sums of weights, and no gap between priorities; in their order. */
+export function checkedLocalities(localities: LocalityConfig[]): LocalityConfig[] {
+  const sums = new Map<number, number>();
+  for (const { priority, weight } of localities) {
+    const sum = (sums.get(priority) ?? 0) + (weight ?? 0);
+    if (sum > MAX_UINT32)
+      throw new ConfigProblem('endpoints', `the weights of the localities of priority ${priority} add up to more than 4294967295`);
+    sums.set(priority, sum);
+  }
+  for (let priority = 0; priority < sums.size; priority++) {
+    if (!sums.has(priority)) throw new ConfigProblem('endpoints', `there is no locality of priority ${priority}, but of higher ones`);
+  }
+  return localities.toSorted((a, b) => a.priority - b.priority);
+}
