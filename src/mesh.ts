@@ -17,7 +17,7 @@ import type { Layer } from './core/handler.ts';
 import { Lane } from './core/lane.ts';
 import type { Logger } from './core/log.ts';
 import type { Observer } from './core/observer.ts';
-import { ObserverSet } from './core/observer.ts';
+import { InFlight, ObserverSet } from './core/observer.ts';
 import type { Random } from './core/random.ts';
 import type { Reply } from './core/reply.ts';
 import { failureReply } from './core/reply.ts';
@@ -106,14 +106,9 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
   readonly #waiters = new Set<Waiter>();
   readonly #listeners = new Map<string, MeshInboundListener>();
   readonly #lane = new Lane();
-  #active = 0;
-  readonly #counting: Observer = {
-    onCallStart: () => void this.#active++,
-    onCallEnd: () => {
-      this.#active--;
-      if (this.#active === 0 && this.draining) this.#wake();
-    },
-  };
+  readonly #inFlight = new InFlight(() => {
+    if (this.draining) this.#wake();
+  });
 
   constructor(parts: MeshParts) {
     this.parts = parts;
@@ -124,7 +119,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
 
   /** Calls in flight in both directions. */
   get active(): number {
-    return this.#active;
+    return this.#inFlight.count;
   }
 
   /** Gives the engine its configuration; called once, maybe after the first calls have come. */
@@ -181,8 +176,9 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     const lookup = this.#lookup(call.head.authority);
     if (lookup === undefined || lookup.status === 'waiting') return undefined;
     if (lookup.status === 'failed') return this.#refuse(call, FAILURES.routeNotFound, lookup.reason);
-    for (const table of lookup.tables) {
-      const target = table.match(call, this.#random);
+    const { tables } = lookup;
+    for (let i = 0; i < tables.length; i++) {
+      const target = tables[i]?.match(call, this.#random);
       if (target === undefined) continue;
       call.startedAt = this.clock.now();
       call.target = target;
@@ -265,12 +261,12 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     this.draining = true;
     for (const listener of this.#listeners.values()) listener.refresh();
     const deadline = this.clock.now() + drainMs;
-    while (this.#active > 0 && this.clock.now() < deadline) await this.#wait(deadline);
+    while (this.active > 0 && this.clock.now() < deadline) await this.#wait(deadline);
     this.closed = true;
     this.epoch++;
     this.#wake();
     // The time to drain is over: what still runs fails now, or `close` would wait for a peer that never answers.
-    if (this.#active > 0) this.clusters?.destroy(new MeshError('ERR_MESH_CLOSED', 'the mesh was closed while the call was running'));
+    if (this.active > 0) this.clusters?.destroy(new MeshError('ERR_MESH_CLOSED', 'the mesh was closed while the call was running'));
     await this.scope.close();
     await this.parts.telemetry.close();
   }
@@ -311,7 +307,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
 
   #observers(direction: Call['direction'], labels: TargetLabels, cluster: MeshCluster | undefined): ObserverSet {
     const own = this.parts.telemetry.observers(direction, labels, cluster);
-    return new ObserverSet([this.#counting, ...own, ...(cluster === undefined ? [] : [cluster.observer])]);
+    return new ObserverSet(cluster === undefined ? own : [...own, cluster.observer], this.#inFlight);
   }
 
   #changed(): void {

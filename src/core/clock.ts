@@ -20,9 +20,10 @@ export interface Clock {
   wallTime(): number;
   /**
    * Calls `alarm.onAlarm()` once after `delayMs`. A `background` timer does not keep the process alive;
-   * use it wherever something else (a socket) already does, or where nothing would be lost.
+   * use it wherever something else (a socket) already does, or where nothing would be lost. `now` saves reading the time where the caller
+   * has just done so.
    */
-  set(alarm: Alarm, delayMs: number, background?: boolean): Timer;
+  set(alarm: Alarm, delayMs: number, background?: boolean, now?: number): Timer;
   /** Forgets a timer; harmless when it has fired or was cleared before. */
   clear(timer: Timer): void;
 }

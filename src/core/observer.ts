@@ -8,28 +8,54 @@ export interface Observer {
   onAttemptEnd?(attempt: Attempt): void;
 }
 
+type Of<E extends keyof Observer> = Required<Pick<Observer, E>>;
+
+/** Those of `observers` that want an event. */
+function those<E extends keyof Observer>(observers: readonly Observer[], event: E): readonly Of<E>[] {
+  return observers.filter((observer) => observer[event] !== undefined) as Of<E>[];
+}
+
+/** Calls between start and end, of all targets that share it. */
+export class InFlight {
+  count = 0;
+  readonly #onNone: () => void;
+
+  /** `onNone`: called when the last one has ended. */
+  constructor(onNone: () => void) {
+    this.#onNone = onNone;
+  }
+
+  ended(): void {
+    if (--this.count === 0) this.#onNone();
+  }
+}
+
 /** Observers of one target, sorted by event once, so that an event nobody wants costs a length check. */
 export class ObserverSet {
   static readonly none = new ObserverSet([]);
   /** Where exceptions of observers go; set once by `mesh.ts`. */
   static report: (error: unknown) => void = () => undefined;
 
-  readonly #callStart: readonly Observer[];
-  readonly #callEnd: readonly Observer[];
-  readonly #attemptStart: readonly Observer[];
-  readonly #attemptEnd: readonly Observer[];
+  readonly #inFlight: InFlight;
+  readonly #callStart: readonly Of<'onCallStart'>[];
+  readonly #callEnd: readonly Of<'onCallEnd'>[];
+  readonly #attemptStart: readonly Of<'onAttemptStart'>[];
+  readonly #attemptEnd: readonly Of<'onAttemptEnd'>[];
 
-  constructor(observers: readonly Observer[]) {
-    this.#callStart = observers.filter((o) => o.onCallStart !== undefined);
-    this.#callEnd = observers.filter((o) => o.onCallEnd !== undefined);
-    this.#attemptStart = observers.filter((o) => o.onAttemptStart !== undefined);
-    this.#attemptEnd = observers.filter((o) => o.onAttemptEnd !== undefined);
+  constructor(observers: readonly Observer[], inFlight = new InFlight(() => undefined)) {
+    this.#inFlight = inFlight;
+    this.#callStart = those(observers, 'onCallStart');
+    this.#callEnd = those(observers, 'onCallEnd');
+    this.#attemptStart = those(observers, 'onAttemptStart');
+    this.#attemptEnd = those(observers, 'onAttemptEnd');
   }
 
   callStart(call: Call): void {
-    for (let i = 0; i < this.#callStart.length; i++) {
+    this.#inFlight.count++;
+    const observers = this.#callStart;
+    for (let i = 0; i < observers.length; i++) {
       try {
-        this.#callStart[i]?.onCallStart?.(call);
+        (observers[i] as Of<'onCallStart'>).onCallStart(call);
       } catch (error) {
         ObserverSet.report(error);
       }
@@ -37,19 +63,22 @@ export class ObserverSet {
   }
 
   callEnd(call: Call): void {
-    for (let i = 0; i < this.#callEnd.length; i++) {
+    const observers = this.#callEnd;
+    for (let i = 0; i < observers.length; i++) {
       try {
-        this.#callEnd[i]?.onCallEnd?.(call);
+        (observers[i] as Of<'onCallEnd'>).onCallEnd(call);
       } catch (error) {
         ObserverSet.report(error);
       }
     }
+    this.#inFlight.ended();
   }
 
   attemptStart(attempt: Attempt): void {
-    for (let i = 0; i < this.#attemptStart.length; i++) {
+    const observers = this.#attemptStart;
+    for (let i = 0; i < observers.length; i++) {
       try {
-        this.#attemptStart[i]?.onAttemptStart?.(attempt);
+        (observers[i] as Of<'onAttemptStart'>).onAttemptStart(attempt);
       } catch (error) {
         ObserverSet.report(error);
       }
@@ -57,9 +86,10 @@ export class ObserverSet {
   }
 
   attemptEnd(attempt: Attempt): void {
-    for (let i = 0; i < this.#attemptEnd.length; i++) {
+    const observers = this.#attemptEnd;
+    for (let i = 0; i < observers.length; i++) {
       try {
-        this.#attemptEnd[i]?.onAttemptEnd?.(attempt);
+        (observers[i] as Of<'onAttemptEnd'>).onAttemptEnd(attempt);
       } catch (error) {
         ObserverSet.report(error);
       }

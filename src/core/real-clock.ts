@@ -3,6 +3,7 @@
  * because a `setTimeout` and `clearTimeout` pair per call would cost more than the rest of the mesh.
  * The only module that may call Node's timers.
  */
+import { performance } from 'node:perf_hooks';
 import type { Alarm, Clock, Timer } from './clock.ts';
 
 class QueuedTimer implements Timer {
@@ -34,13 +35,16 @@ class Queue {
     this.#background = background;
   }
 
-  push(alarm: Alarm): QueuedTimer {
-    const timer = new QueuedTimer(alarm, performance.now() + this.#delayMs, this);
-    if (this.tail === undefined) {
+  push(alarm: Alarm, now: number): QueuedTimer {
+    const { tail } = this;
+    const due = now + this.#delayMs;
+    // `now` may be a little old: the order of arrival stays the order of what is due.
+    const timer = new QueuedTimer(alarm, tail !== undefined && tail.due > due ? tail.due : due, this);
+    if (tail === undefined) {
       this.head = timer;
     } else {
-      timer.previous = this.tail;
-      this.tail.next = timer;
+      timer.previous = tail;
+      tail.next = timer;
     }
     this.tail = timer;
     if (this.#driver === undefined) this.#arm(this.#delayMs);
@@ -54,6 +58,9 @@ class Queue {
     else timer.previous.next = timer.next;
     if (timer.next === undefined) this.tail = timer.previous;
     else timer.next.previous = timer.previous;
+    // A timer that somebody still holds must not hold those that came after it.
+    timer.previous = undefined;
+    timer.next = undefined;
     // A background driver is left running: it is cheaper to let it find an empty queue than to clear it per call.
     if (this.head === undefined && !this.#background && this.#driver !== undefined) {
       clearTimeout(this.#driver);
@@ -84,6 +91,9 @@ const MAX_IDLE_QUEUES = 64;
 export class RealClock implements Clock {
   readonly #foreground = new Map<number, Queue>();
   readonly #background = new Map<number, Queue>();
+  /** The background queue used last: nearly all calls have the same limit. */
+  #lastDelay = -1;
+  #last: Queue | undefined;
 
   now(): number {
     return performance.now();
@@ -93,7 +103,8 @@ export class RealClock implements Clock {
     return Date.now();
   }
 
-  set(alarm: Alarm, delayMs: number, background = false): Timer {
+  set(alarm: Alarm, delayMs: number, background = false, now = performance.now()): Timer {
+    if (background && delayMs === this.#lastDelay && this.#last !== undefined) return this.#last.push(alarm, now);
     const delay = Math.min(Math.max(0, Math.ceil(delayMs)), 0x7fff_ffff);
     const queues = background ? this.#background : this.#foreground;
     let queue = queues.get(delay);
@@ -104,7 +115,11 @@ export class RealClock implements Clock {
       queue = new Queue(delay, background);
       queues.set(delay, queue);
     }
-    return queue.push(alarm);
+    if (background) {
+      this.#lastDelay = delayMs;
+      this.#last = queue;
+    }
+    return queue.push(alarm, now);
   }
 
   clear(timer: Timer): void {

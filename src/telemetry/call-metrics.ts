@@ -1,8 +1,6 @@
-/** The observer that counts calls, attempts, failures by flag and latencies, per route and cluster. */
+/** Counts calls, attempts, failures by flag and latencies, per route and cluster. */
 import type { Attempt, Call } from '../core/call.ts';
-import type { Clock } from '../core/clock.ts';
 import type { Failure } from '../core/failure.ts';
-import type { Observer } from '../core/observer.ts';
 import type { TargetLabels } from '../core/target.ts';
 import { CallCell, increment } from './cells.ts';
 
@@ -14,22 +12,16 @@ export interface CellEntry {
 
 /** Cells by label values, so that totals survive new plans. */
 export class CallMetrics {
-  readonly #clock: Clock;
-  readonly #entries = new Map<string, CellEntry & { readonly observer: Observer }>();
+  readonly #entries = new Map<string, CellEntry>();
 
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
-
-  observer(direction: Call['direction'], labels: TargetLabels): Observer {
+  cell(direction: Call['direction'], labels: TargetLabels): CallCell {
     const key = [direction, labels.listener, labels.routeConfig, labels.virtualHost, labels.route, labels.cluster].join('\n');
     let entry = this.#entries.get(key);
     if (entry === undefined) {
-      const cell = new CallCell();
-      entry = { direction, labels, cell, observer: new CellObserver(cell, this.#clock) };
+      entry = { direction, labels, cell: new CallCell() };
       this.#entries.set(key, entry);
     }
-    return entry.observer;
+    return entry.cell;
   }
 
   entries(): Iterable<CellEntry> {
@@ -76,32 +68,18 @@ export interface CallCounters extends TargetLabels {
 
 const nameOf = (failed: Failure): string => (failed.kind.flag === '' ? failed.kind.details : failed.kind.flag);
 
-class CellObserver implements Observer {
-  readonly #cell: CallCell;
-  readonly #clock: Clock;
+export function countCallEnd(cell: CallCell, call: Call, latencyMs: number): void {
+  const { status } = call;
+  cell.ended++;
+  const index = status >= 100 && status < 600 ? (status / 100) | 0 : 0;
+  cell.byClass[index] = (cell.byClass[index] as number) + 1;
+  if (call.grpcStatus !== undefined) increment(cell.byGrpcStatus, call.grpcStatus);
+  if (call.failure !== undefined) increment(cell.failures, nameOf(call.failure));
+  cell.latency.record(latencyMs);
+}
 
-  constructor(cell: CallCell, clock: Clock) {
-    this.#cell = cell;
-    this.#clock = clock;
-  }
-
-  onCallStart(): void {
-    this.#cell.started++;
-  }
-
-  onCallEnd(call: Call): void {
-    const cell = this.#cell;
-    cell.ended++;
-    const index = call.status >= 100 && call.status < 600 ? (call.status / 100) | 0 : 0;
-    cell.byClass[index] = (cell.byClass[index] ?? 0) + 1;
-    if (call.grpcStatus !== undefined) increment(cell.byGrpcStatus, call.grpcStatus);
-    if (call.failure !== undefined) increment(cell.failures, nameOf(call.failure));
-    cell.latency.record(this.#clock.now() - call.startedAt);
-  }
-
-  onAttemptEnd(attempt: Attempt): void {
-    this.#cell.attempts++;
-    if (attempt.number > 1) this.#cell.retries++;
-    if (attempt.failure !== undefined) increment(this.#cell.attemptFailures, nameOf(attempt.failure));
-  }
+export function countAttemptEnd(cell: CallCell, attempt: Attempt): void {
+  cell.attempts++;
+  if (attempt.number > 1) cell.retries++;
+  if (attempt.failure !== undefined) increment(cell.attemptFailures, nameOf(attempt.failure));
 }

@@ -4,7 +4,6 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Call, InboundCall } from '../core/call.ts';
-import type { Observer } from '../core/observer.ts';
 
 /** Passed on untouched when the application did not set them itself. */
 export const FORWARDED_HEADERS = [
@@ -34,18 +33,12 @@ export class InboundContext {
 }
 
 /** Copies the trace headers of the inbound call to the outbound one, where the application did not set its own. */
-export function forwardHeaders(context: InboundContext): Observer {
-  return {
-    onCallStart(call: Call): void {
-      if (call.direction === 'inbound') return;
-      const from = context.current()?.head.headers;
-      if (from === undefined) return;
-      const to = call.head.headers;
-      for (const name of FORWARDED_HEADERS) {
-        if (to.has(name)) continue;
-        const value = from.get(name);
-        if (value !== undefined) to.set(name, value);
-      }
-    },
-  };
+export function forwardHeaders(inbound: InboundCall, outbound: Call): void {
+  const from = inbound.head.headers;
+  const to = outbound.head.headers;
+  for (const name of FORWARDED_HEADERS) {
+    if (to.has(name)) continue;
+    const value = from.get(name);
+    if (value !== undefined) to.set(name, value);
+  }
 }

@@ -2,9 +2,11 @@
 import type { Attempt, Call, InboundCall } from '../core/call.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Observer } from '../core/observer.ts';
+import { ObserverSet } from '../core/observer.ts';
 import type { TargetLabels } from '../core/target.ts';
 import type { CallCounters } from './call-metrics.ts';
-import { CallMetrics } from './call-metrics.ts';
+import { CallMetrics, countAttemptEnd, countCallEnd } from './call-metrics.ts';
+import type { CallCell } from './cells.ts';
 import { forwardHeaders, InboundContext } from './inbound-context.ts';
 import type { MetricsBridge, Tracer } from './tracer.ts';
 
@@ -19,7 +21,7 @@ export interface TelemetryOptions {
 }
 
 /** Records durations once a meter provider is there. */
-class LateMetrics implements Observer {
+class LateMetrics {
   bridge: MetricsBridge | undefined;
   readonly #make: () => MetricsBridge | undefined;
   constructor(make: () => MetricsBridge | undefined) {
@@ -31,53 +33,84 @@ class LateMetrics implements Observer {
   }
 }
 
-/** Passes events on to the tracer of the moment: an SDK may be registered after the mesh has started. */
-class LateTracing implements Observer {
-  readonly #tracer: () => Tracer | undefined;
-  constructor(tracer: () => Tracer | undefined) {
-    this.#tracer = tracer;
+/** What the observers of all targets share. */
+interface Shared {
+  readonly clock: Clock;
+  readonly tracer: () => Tracer | undefined;
+  readonly exported: LateMetrics;
+}
+
+/**
+ * All telemetry of one target in one observer, since every further one costs each call. Counters come first: they cannot fail. The tracer is
+ * the one of the moment: an SDK may be registered after the mesh has started.
+ */
+class TargetTelemetry implements Observer {
+  readonly #shared: Shared;
+  readonly #cell: CallCell;
+  /** Whose trace headers are passed on; undefined for inbound targets. */
+  readonly #context: InboundContext | undefined;
+
+  constructor(shared: Shared, cell: CallCell, context: InboundContext | undefined) {
+    this.#shared = shared;
+    this.#cell = cell;
+    this.#context = context;
   }
+
   onCallStart(call: Call): void {
-    this.#tracer()?.observer.onCallStart?.(call);
+    this.#cell.started++;
+    const tracer = this.#shared.tracer();
+    if (tracer !== undefined) isolated(() => tracer.observer.onCallStart?.(call));
+    // After the tracer: what it writes wins over what is merely passed on.
+    const from = this.#context?.current();
+    if (from !== undefined) forwardHeaders(from, call);
   }
+
   onCallEnd(call: Call): void {
-    if (call.span !== undefined) this.#tracer()?.observer.onCallEnd?.(call);
+    const { clock, tracer, exported } = this.#shared;
+    countCallEnd(this.#cell, call, clock.now() - call.startedAt);
+    if (call.span !== undefined) isolated(() => tracer()?.observer.onCallEnd?.(call));
+    exported.onCallEnd(call);
   }
+
   onAttemptStart(attempt: Attempt): void {
-    if (attempt.call.span !== undefined) this.#tracer()?.observer.onAttemptStart?.(attempt);
+    if (attempt.call.span !== undefined) this.#shared.tracer()?.observer.onAttemptStart?.(attempt);
   }
+
   onAttemptEnd(attempt: Attempt): void {
-    if (attempt.call.span !== undefined) this.#tracer()?.observer.onAttemptEnd?.(attempt);
+    countAttemptEnd(this.#cell, attempt);
+    if (attempt.call.span !== undefined) this.#shared.tracer()?.observer.onAttemptEnd?.(attempt);
+  }
+}
+
+/** For what is followed by something that must happen all the same. */
+function isolated(observe: () => void): void {
+  try {
+    observe();
+  } catch (error) {
+    ObserverSet.report(error);
   }
 }
 
 export class Telemetry {
-  readonly metrics: CallMetrics;
+  readonly metrics = new CallMetrics();
   readonly #context = new InboundContext();
-  readonly #tracer: () => Tracer | undefined;
-  readonly #tracing: Observer;
-  readonly #forwarding: Observer;
-  readonly #exported: LateMetrics;
+  readonly #shared: Shared;
   readonly #own: readonly Observer[];
 
   constructor(options: TelemetryOptions) {
-    this.metrics = new CallMetrics(options.clock);
-    this.#tracer = options.tracer;
-    this.#tracing = new LateTracing(options.tracer);
-    this.#forwarding = forwardHeaders(this.#context);
-    this.#exported = new LateMetrics(() => options.bridge(this.metrics));
+    const { clock, tracer } = options;
+    this.#shared = { clock, tracer, exported: new LateMetrics(() => options.bridge(this.metrics)) };
     this.#own = options.observers;
   }
 
   observers(direction: Call['direction'], labels: TargetLabels): readonly Observer[] {
-    const metrics = this.metrics.observer(direction, labels);
-    // Tracing first: its propagation headers win over those that are merely forwarded.
-    return direction === 'inbound' ? [this.#tracing, metrics, this.#exported, ...this.#own] : [this.#tracing, this.#forwarding, metrics, this.#exported, ...this.#own];
+    const cell = this.metrics.cell(direction, labels);
+    return [new TargetTelemetry(this.#shared, cell, direction === 'inbound' ? undefined : this.#context), ...this.#own];
   }
 
   runInContext<R>(call: InboundCall, run: () => R): R {
     return this.#context.run(call, () => {
-      const tracer = call.span === undefined ? undefined : this.#tracer();
+      const tracer = call.span === undefined ? undefined : this.#shared.tracer();
       return tracer === undefined ? run() : tracer.runInContext(call, run);
     });
   }
@@ -87,6 +120,6 @@ export class Telemetry {
   }
 
   close(): void {
-    this.#exported.bridge?.close();
+    this.#shared.exported.bridge?.close();
   }
 }
