@@ -20,6 +20,8 @@ export interface RequestHead {
   /** Path with query, beginning with `/`. */
   path: string;
   readonly headers: HeaderMap;
+  /** False: surely none of the headers begins with `x-envoy-`, so that nobody need look for one. Absent: unknown. */
+  readonly maySteer?: boolean;
 }
 
 /** Whatever a running call can be stopped at: an exchange on the wire, a pause before a retry, a filter that waits. */

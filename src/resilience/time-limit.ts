@@ -66,7 +66,7 @@ function limitCall(call: OutboundCall, limit: Limit | undefined): Reply | undefi
       if (call.timer !== undefined) clock.clear(call.timer);
       call.deadline = start + limit.ms;
       call.timeLimit = limit.failure;
-      call.timer = clock.set(call, limit.ms, true);
+      call.timer = clock.set(call, limit.ms, true, start);
       return limit.ms > 0 ? undefined : failureReply(limit.failure);
     }
   }
@@ -85,10 +85,12 @@ class CallTimeLimit implements Step<OutboundCall> {
   readonly #http: Limit | undefined;
   readonly #grpc: Limit | undefined;
   readonly #onRoute: MaxStreamDurationConfig | undefined;
+  readonly #readsGrpcTimeout: boolean;
 
   constructor(action: ForwardActionConfig, managerMs: number | undefined) {
     const onRoute = action.maxStreamDuration;
     this.#onRoute = onRoute;
+    this.#readsGrpcTimeout = onRoute?.grpcTimeoutHeaderMaxMs !== undefined;
     // A route that says max_stream_duration has no timeout beside it (Envoy §2.7).
     this.#response = onRoute === undefined ? limitOf(action.timeoutMs ?? DEFAULT_ROUTE_TIMEOUT_MS, responseLimit) : undefined;
     this.#duration = limitOf(onRoute?.maxStreamDurationMs ?? managerMs, durationLimit);
@@ -102,10 +104,12 @@ class CallTimeLimit implements Step<OutboundCall> {
   }
 
   #httpLimit(call: OutboundCall): Limit | undefined {
-    const { headers } = call.head;
+    const { head } = call;
+    if (head.maySteer === false && !this.#readsGrpcTimeout) return this.#http;
+    const { headers } = head;
     call.perTryTimeoutMs = takeMilliseconds(headers, PER_TRY_HEADER) ?? -1;
     const asked = takeMilliseconds(headers, TIMEOUT_HEADER);
-    const duration = this.#onRoute?.grpcTimeoutHeaderMaxMs === undefined ? this.#duration : this.#grpcHeaderLimit(headers);
+    const duration = this.#readsGrpcTimeout ? this.#grpcHeaderLimit(headers) : this.#duration;
     if (asked === undefined && duration === this.#duration) return this.#http;
     return sooner(asked === undefined ? this.#response : limitOf(asked, responseLimit), duration);
   }

@@ -162,7 +162,8 @@ class PathIndex {
   }
 
   first(path: string, probe: Probe, best: number): number {
-    const exact = this.#exact.get(path);
+    // A path is a new string each time, so that its hash costs as much as the look-up.
+    const exact = this.#exact.size === 0 ? undefined : this.#exact.get(path);
     let lowest = exact === undefined ? best : exact.first(probe, best);
     let node = this.#root;
     let at = 0;

@@ -33,6 +33,8 @@ export interface Matchable {
 /** Header values whose targets are kept; the application chooses them, so their number is bounded. */
 const MAX_HEADER_CLUSTERS = 128;
 
+const SLASH = 47;
+
 /** The targets of one route. */
 class Leaves<T> {
   readonly #where: RouteContext;
@@ -52,6 +54,11 @@ class Leaves<T> {
     this.#weighted = cluster?.kind === 'weighted' ? cluster.clusters : [];
     this.#choice = this.#weighted.length === 0 ? undefined : new WeightedChoice(this.#weighted.map((entry) => entry.weight));
     this.#header = cluster?.kind === 'cluster-header' ? cluster.header : undefined;
+  }
+
+  /** The target where nothing of the call decides on it. */
+  only(): T | undefined {
+    return this.#choice === undefined && this.#header === undefined ? (this.#only ??= this.#make(this.#where)) : undefined;
   }
 
   pick(probe: Probe): T {
@@ -92,6 +99,8 @@ class HostRoutes<T> {
   readonly #index: RouteIndex;
   readonly #leaves: (Leaves<T> | undefined)[] = [];
   readonly #probe = new Probe();
+  /** Begins every path that the first route, which then takes all of them, asks for; undefined where there is more to decide. */
+  readonly #first: '' | '/' | undefined;
   #toHttps: T | undefined;
 
   constructor(routeConfig: RouteConfiguration, virtualHost: VirtualHostConfig, make: MakeLeaf<T>) {
@@ -101,9 +110,19 @@ class HostRoutes<T> {
     this.#make = make;
     this.#routes = virtualHost.routes.map((route, index) => new CompiledRoute(index, route));
     this.#index = new RouteIndex(this.#routes);
+    const [first] = this.#routes;
+    const takesAll = first?.unconditional === true && first.kind === 'prefix' && virtualHost.requireTls === 'none';
+    this.#first = takesAll && (first.key === '' || first.key === '/') ? first.key : undefined;
   }
 
   match(call: Matchable, random: Random): T | undefined {
+    if (this.#first !== undefined && (this.#first === '' || call.head.path.charCodeAt(0) === SLASH)) {
+      const only = this.#leavesOf(0, this.#routes[0] as CompiledRoute).only();
+      if (only !== undefined) {
+        call.matchedLength = this.#first.length;
+        return only;
+      }
+    }
     if (this.#virtualHost.requireTls !== 'none' && mustBeHttps(call.head, this.#virtualHost.requireTls)) {
       return (this.#toHttps ??= this.#make(this.#where(TO_HTTPS)));
     }
@@ -116,10 +135,13 @@ class HostRoutes<T> {
       return undefined;
     }
     call.matchedLength = route.matchedLength;
-    const leaves = (this.#leaves[index] ??= new Leaves(this.#where(route.config), this.#make));
-    const target = leaves.pick(probe);
+    const target = this.#leavesOf(index, route).pick(probe);
     probe.end();
     return target;
+  }
+
+  #leavesOf(index: number, route: CompiledRoute): Leaves<T> {
+    return (this.#leaves[index] ??= new Leaves(this.#where(route.config), this.#make));
   }
 
   #where(route: RouteEntryConfig): RouteContext {

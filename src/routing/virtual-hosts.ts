@@ -48,6 +48,9 @@ export class VirtualHosts<H extends Named> {
   #any: H | undefined;
   readonly #ignorePort: boolean;
   readonly #remembered = new Map<string, H | undefined>();
+  /** The authority asked for last: comparing it costs less than a look-up. */
+  #lastAuthority: string | undefined;
+  #last: H | undefined;
 
   constructor(hosts: readonly H[], ignorePort: boolean) {
     this.#ignorePort = ignorePort;
@@ -65,8 +68,12 @@ export class VirtualHosts<H extends Named> {
   }
 
   find(authority: string): H | undefined {
+    if (authority === this.#lastAuthority) return this.#last;
     const known = this.#remembered.get(authority);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      this.#lastAuthority = authority;
+      return (this.#last = known);
+    }
     const found = this.#search(authority);
     if (this.#remembered.size >= MAX_REMEMBERED) this.#remembered.clear();
     this.#remembered.set(authority, found);

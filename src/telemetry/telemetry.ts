@@ -59,7 +59,7 @@ class TargetTelemetry implements Observer {
   onCallStart(call: Call): void {
     this.#cell.started++;
     const tracer = this.#shared.tracer();
-    if (tracer !== undefined) isolated(() => tracer.observer.onCallStart?.(call));
+    if (tracer !== undefined) startSpan(tracer, call);
     // After the tracer: what it writes wins over what is merely passed on.
     const from = this.#context?.current();
     if (from !== undefined) forwardHeaders(from, call);
@@ -68,7 +68,7 @@ class TargetTelemetry implements Observer {
   onCallEnd(call: Call): void {
     const { clock, tracer, exported } = this.#shared;
     countCallEnd(this.#cell, call, clock.now() - call.startedAt);
-    if (call.span !== undefined) isolated(() => tracer()?.observer.onCallEnd?.(call));
+    if (call.span !== undefined) endSpan(tracer(), call);
     exported.onCallEnd(call);
   }
 
@@ -82,10 +82,19 @@ class TargetTelemetry implements Observer {
   }
 }
 
-/** For what is followed by something that must happen all the same. */
-function isolated(observe: () => void): void {
+// What comes after a tracer must happen even if it throws.
+
+function startSpan(tracer: Tracer, call: Call): void {
   try {
-    observe();
+    tracer.observer.onCallStart?.(call);
+  } catch (error) {
+    ObserverSet.report(error);
+  }
+}
+
+function endSpan(tracer: Tracer | undefined, call: Call): void {
+  try {
+    tracer?.observer.onCallEnd?.(call);
   } catch (error) {
     ObserverSet.report(error);
   }

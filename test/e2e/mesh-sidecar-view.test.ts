@@ -6,7 +6,11 @@ import { cluster, endpoints, hcm, listener, meshFile, routeConfig, to } from '..
 
 /** An outbound listener as istiod names it. */
 function socketListener(port: number, domains: Readonly<Record<string, string>>): Readonly<Record<string, unknown>> {
-  const virtual_hosts = Object.entries(domains).map(([domain, name]) => ({ name: domain, domains: [domain, `${domain}:${port}`], routes: [to(name)] }));
+  const virtual_hosts = Object.entries(domains).map(([domain, name]) => ({
+    name: domain,
+    domains: [domain, `${domain}:${port}`],
+    routes: [to(name)],
+  }));
   return {
     '@type': 'type.googleapis.com/envoy.config.listener.v3.Listener',
     name: `0.0.0.0_${port}`,
@@ -17,9 +21,14 @@ function socketListener(port: number, domains: Readonly<Record<string, string>>)
 }
 
 test('the listener on the port of the request, the virtual host of its domain; ready() waits for the first list; later listeners are found', async () => {
-  const [a, b, c] = [await serve((_r, response) => response.end('a')), await serve((_r, response) => response.end('b')), await serve((_r, response) => response.end('c'))];
+  const [a, b, c] = [
+    await serve((_r, response) => response.end('a')),
+    await serve((_r, response) => response.end('b')),
+    await serve((_r, response) => response.end('c')),
+  ];
   const clusters = [cluster('a'), endpoints('a', a.port), cluster('b'), endpoints('b', b.port), cluster('c'), endpoints('c', c.port)];
-  const file = (...more: readonly Readonly<Record<string, unknown>>[]): string => meshFile([socketListener(80, { shop: 'a', cart: 'b' }), socketListener(9080, { shop: 'b' }), ...clusters, ...more]);
+  const file = (...more: readonly Readonly<Record<string, unknown>>[]): string =>
+    meshFile([socketListener(80, { shop: 'a', cart: 'b' }), socketListener(9080, { shop: 'b' }), ...clusters, ...more]);
   const plane = await planeOf(file());
   const mesh = await meshOver(plane, ['shop', 'cart', '*.test'], undefined, { wildcard: true });
   await mesh.ready();

@@ -13,7 +13,7 @@ import type { Reply } from '../../core/reply.ts';
 import { failureReply, LocalBody } from '../../core/reply.ts';
 import type { RequestBody, Transport } from '../../core/transport.ts';
 import { UndiciConnection } from './connection.ts';
-import { hostOf, RequestHeaders, ResponseHead, toRaw } from './headers.ts';
+import { hostOf, mayBegin, RequestHeaders, ResponseHead, toRaw } from './headers.ts';
 import { LocalDelivery } from './local-delivery.ts';
 import { RecordedBody, sendable } from './request-body.ts';
 import type { ReplySink, WireReply as WireReplyType } from './wire-reply.ts';
@@ -73,6 +73,11 @@ export class Exchange implements RequestHead, RequestBody, ReplySink, Cancellabl
 
   get headers(): HeaderMap {
     return (this.#headers ??= new RequestHeaders(this.options.headers));
+  }
+
+  /** Headers that a layer has seen may be others by now. */
+  get maySteer(): boolean {
+    return this.#headers !== undefined || mayBegin(this.options.headers, 'x-envoy-');
   }
 
   get replayable(): boolean {

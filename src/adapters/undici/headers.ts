@@ -59,6 +59,24 @@ function lookUp(source: HeadersInput, name: string): string | undefined {
   return found;
 }
 
+const begins = (key: string, lowerCase: string): boolean =>
+  key.length >= lowerCase.length && (key.charCodeAt(0) | 32) === lowerCase.charCodeAt(0) && key.slice(0, lowerCase.length).toLowerCase() === lowerCase;
+
+/** False: no header name begins with this text. True also where that can only be found out by reading an iterable. */
+export function mayBegin(source: HeadersInput, lowerCase: string): boolean {
+  if (source === undefined || source === null) return false;
+  if (Array.isArray(source)) {
+    for (let i = 0; i < source.length; i += 2) {
+      const key: unknown = source[i];
+      if (typeof key !== 'string' || begins(key, lowerCase)) return true;
+    }
+    return false;
+  }
+  if (isPairs(source)) return true;
+  for (const key in source) if (begins(key, lowerCase)) return true;
+  return false;
+}
+
 function without(pairs: readonly Pair[], name: string): Pair[] {
   return pairs.filter(([key]) => !same(key, name));
 }

@@ -4,6 +4,7 @@ import { InboundCall } from '../../../src/core/call.ts';
 import type { Call } from '../../../src/core/call.ts';
 import { FAILURES } from '../../../src/core/failure.ts';
 import { HeaderList } from '../../../src/core/headers.ts';
+import { ObserverSet } from '../../../src/core/observer.ts';
 import { LocalReply } from '../../../src/core/reply.ts';
 import { FORWARDED_HEADERS } from '../../../src/telemetry/inbound-context.ts';
 import { Telemetry } from '../../../src/telemetry/telemetry.ts';
@@ -156,4 +157,23 @@ test('a tracer that appears later is used for later calls; one call is never hal
   observers.forEach((o) => o.onCallStart?.(after));
   observers.forEach((o) => o.onCallEnd?.(after));
   expect(events).toEqual(['start', 'end']);
+});
+
+test('a tracer that throws takes neither counting nor forwarding away', () => {
+  const oops = (): never => {
+    throw new Error('tracer');
+  };
+  const tracer: Tracer = {
+    observer: { onCallStart: oops, onCallEnd: oops, onAttemptStart: oops, onAttemptEnd: oops },
+    runInContext: (_call, run) => run(),
+  };
+  const telemetry = new Telemetry({ clock: new FakeClock(), observers: [], tracer: () => tracer, bridge: () => undefined });
+  const { call } = engineSetup();
+  const one = call('shop');
+  one.span = {};
+  const observers = new ObserverSet(telemetry.observers('outbound', LABELS));
+  observers.callStart(one);
+  one.status = 200;
+  observers.callEnd(one);
+  expect(telemetry.describe()).toMatchObject([{ started: 1, ended: 1, byClass: { '2xx': 1 } }]);
 });
