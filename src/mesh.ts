@@ -180,6 +180,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     for (let i = 0; i < tables.length; i++) {
       const target = tables[i]?.match(call, this.#random);
       if (target === undefined) continue;
+      if (target.waiting === true) return undefined;
       call.startedAt = this.clock.now();
       call.target = target;
       target.observers.callStart(call);

@@ -146,7 +146,8 @@ class TargetMaker {
     const cluster = clusters.get(where.clusterName);
     if (cluster === undefined || resolved?.ok === false) {
       const reason = resolved?.ok === false ? resolved.reason : `the route names cluster "${where.clusterName}", which is not configured`;
-      return this.#local(labels, stack<OutboundCall>(filters, notFound(reason, action.clusterNotFoundStatus)), ['cluster-not-found']);
+      const target = this.#local(labels, stack<OutboundCall>(filters, notFound(reason, action.clusterNotFoundStatus)), ['cluster-not-found']);
+      return resolved?.ok === false && resolved.waiting === true ? { ...target, waiting: true } : target;
     }
     const made = outbound({ where, action, manager: this.#manager, cluster, filters, attemptLayers: this.#plan.attemptLayers }, deps);
     this.#remember(labels, made.names);

@@ -22,6 +22,8 @@ export interface Root {
   snapshot: Snapshot | undefined;
   reason: string;
   missing: readonly ResourceKey[];
+  /** True while the first configuration serves without clusters that are still awaited. */
+  partial: boolean;
   /** Asked for by name, so never forgotten; others came with the hosts of calls. */
   pinned: boolean;
 }
@@ -65,7 +67,7 @@ export class Roots {
       return known;
     }
     if (this.#roots.size >= MAX_ROOTS) this.#forget();
-    const root: Root = { name, status: 'waiting', plan: undefined, snapshot: undefined, reason: '', missing: [], pinned };
+    const root: Root = { name, status: 'waiting', plan: undefined, snapshot: undefined, reason: '', missing: [], partial: false, pinned };
     this.#roots.set(name, root);
     this.sync();
     return root;
@@ -88,6 +90,7 @@ export class Roots {
     const used: ResourceKey[] = [];
     const complete: { root: Root; snapshot: Snapshot }[] = [];
     const kept: { root: Root; snapshot: Snapshot }[] = [];
+    const partial: { root: Root; snapshot: Snapshot }[] = [];
     for (const root of this.#roots.values()) {
       const resolution = resolve(root.name, this.#source);
       used.push(...resolution.used);
@@ -104,8 +107,10 @@ export class Roots {
         root.reason = resolution.reason;
         root.plan = undefined;
         root.snapshot = undefined;
-      } else if (root.snapshot === undefined) {
+        root.partial = false;
+      } else if (root.snapshot === undefined || root.partial) {
         root.status = 'waiting';
+        if (resolution.partial !== undefined) partial.push({ root, snapshot: resolution.partial });
       } else {
         const refreshed = refresh(root.snapshot, this.#source);
         used.push(...refreshed.used);
@@ -114,14 +119,16 @@ export class Roots {
       changed ||= before !== root.status;
     }
     // Clusters first, so that no route leads to one that does not run. What is kept comes before what is new: a shared cluster is as new.
-    const live = [...kept, ...complete];
+    const live = [...kept, ...partial, ...complete];
     this.#clusters.reconcile(live.map(({ snapshot }) => snapshot));
     for (const { root, snapshot } of live) {
       const plan = compile(snapshot, root.plan, this.#plan);
-      changed ||= plan !== root.plan || root.status !== 'ready';
+      const status = partial.some((entry) => entry.root === root) ? 'waiting' : 'ready';
+      changed ||= plan !== root.plan || root.status !== status;
       root.plan = plan;
       root.snapshot = snapshot;
-      root.status = 'ready';
+      root.partial = status === 'waiting';
+      root.status = status;
       root.reason = '';
     }
     this.#want(used);

@@ -9,7 +9,16 @@ import type { ResolvedCluster, ResolvedRoutes, Snapshot } from './snapshot.ts';
 
 export type Resolution =
   | { readonly status: 'complete'; readonly used: readonly ResourceKey[]; readonly snapshot: Snapshot }
-  | { readonly status: 'waiting'; readonly used: readonly ResourceKey[]; readonly missing: readonly ResourceKey[] }
+  | {
+      readonly status: 'waiting';
+      readonly used: readonly ResourceKey[];
+      readonly missing: readonly ResourceKey[];
+      /**
+       * What can be served already, where only clusters are missing: for the first configuration of a root, so that one silent cluster does
+       * not hold up all the others (grpc-js-xds waits for ever). Never for an update: there the old snapshot serves until all is there.
+       */
+      readonly partial: Snapshot | undefined;
+    }
   | { readonly status: 'failed'; readonly used: readonly ResourceKey[]; readonly reason: string };
 
 /** Every connection manager of a listener: the API listener's, or those of its filter chains. */
@@ -95,22 +104,27 @@ export function resolve(root: string, cache: ResourceCache): Resolution {
   const key: ResourceKey = { kind: 'listener', name: root };
   walk.used.push(key);
   const state = cache.get('listener', root);
-  if (state.status === 'waiting') return { status: 'waiting', used: walk.used, missing: [key] };
+  if (state.status === 'waiting') return { status: 'waiting', used: walk.used, missing: [key], partial: undefined };
   if (state.status === 'failed') return { status: 'failed', used: walk.used, reason: `listener "${root}": ${state.reason}` };
 
   const routes = new Map<HttpManagerConfig, ResolvedRoutes>();
   const names = new Set<string>();
-  for (const manager of managersOf(state.value)) {
+  const managers = managersOf(state.value);
+  for (const manager of managers) {
     const resolved = walk.routes(manager);
     if (resolved === undefined) continue;
     routes.set(manager, resolved);
     if (resolved.ok) for (const name of clustersOfRoutes(resolved.config)) names.add(name);
   }
   const clusters = new Map<string, ResolvedCluster>();
+  let served = false;
   for (const name of names) {
     const resolved = walk.cluster(name);
-    if (resolved !== undefined) clusters.set(name, resolved);
+    served ||= resolved?.ok === true;
+    clusters.set(name, resolved ?? { ok: false, waiting: true, reason: `cluster "${name}" is still awaited` });
   }
-  if (walk.missing.length > 0) return { status: 'waiting', used: walk.used, missing: walk.missing };
-  return { status: 'complete', used: walk.used, snapshot: { root, listener: state.value, routes, clusters } };
+  const snapshot: Snapshot = { root, listener: state.value, routes, clusters };
+  if (walk.missing.length === 0) return { status: 'complete', used: walk.used, snapshot };
+  const partial = served && routes.size === managers.length ? snapshot : undefined;
+  return { status: 'waiting', used: walk.used, missing: walk.missing, partial };
 }

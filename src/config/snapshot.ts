@@ -17,4 +17,4 @@ export type ResolvedRoutes = { readonly ok: true; readonly config: RouteConfigur
 
 export type ResolvedCluster =
   | { readonly ok: true; readonly config: ClusterConfig; readonly endpoints: EndpointsConfig | undefined; /** Why there are no endpoints. */ readonly note: string }
-  | { readonly ok: false; readonly reason: string };
+  | { readonly ok: false; readonly reason: string; /** Not here yet, at the first configuration only: calls to it wait, all others go. */ readonly waiting?: true };

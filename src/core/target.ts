@@ -26,6 +26,8 @@ export interface OutboundTarget {
   readonly cluster: Cluster | undefined;
   readonly labels: TargetLabels;
   readonly clock: Clock;
+  /** The route's cluster has not come yet: the call waits for the configuration, as if there were none. */
+  readonly waiting?: boolean;
 }
 
 export interface InboundTarget {
