@@ -6,20 +6,24 @@ import type { MeshEngine } from './mesh.ts';
 export interface MeshDescription {
   /** `waiting` until a source is attached, `failed` when none could be. */
   readonly state: 'waiting' | 'running' | 'draining' | 'closed' | 'failed';
+  /** Why the state is `failed`; else empty. */
   readonly problem: string;
   /** Patterns of hosts that belong to the mesh; undefined: every host that the source lists. */
   readonly include: readonly string[] | undefined;
+  /** Outbound and inbound. */
   readonly callsInFlight: number;
   /** Where configuration comes from: connection, every resource with version, status and error, every field that has no effect. */
   readonly source: SourceDescription | undefined;
   readonly listeners: readonly ListenerDescription[];
   readonly clusters: readonly ClusterDescription[];
+  /** One entry per route and cluster, out and in: see docs/reference/metrics.md. */
   readonly metrics: unknown;
 }
 
 export interface ListenerDescription {
   readonly name: string;
   readonly status: 'waiting' | 'ready' | 'failed';
+  /** Why the status is `failed`; else empty. */
   readonly reason: string;
   /** Resources that are still awaited. */
   readonly missing: readonly string[];
@@ -33,22 +37,31 @@ export interface ClusterDescription {
   readonly tls: boolean;
   /** Why TLS cannot be done now; empty when it can. */
   readonly tlsProblem: string;
+  /** `closed`, `open` or `half-open`; undefined: the cluster has no breaker. */
   readonly breaker: string | undefined;
+  /** Attempts in flight, attempts that wait for a connection, and retries in flight: what the thresholds limit. */
   readonly requests: number;
   readonly pending: number;
   readonly retries: number;
+  /** What is wrong with its configuration or endpoints; empty when nothing is. */
   readonly note: string;
   readonly endpoints: readonly EndpointDescription[];
 }
 
 export interface EndpointDescription {
+  /** `host:port`. */
   readonly address: string;
+  /** `region/zone/sub-zone`. */
   readonly locality: string;
   readonly priority: number;
   readonly weight: number;
+  /** As the configuration says. */
   readonly health: string;
+  /** By outlier detection, now. */
   readonly ejected: boolean;
+  /** Attempts in flight. */
   readonly active: number;
+  /** Open connections. */
   readonly connections: number;
 }
 

@@ -13,10 +13,10 @@ import { describe } from './describe.ts';
 import { load } from './lazy.ts';
 import type { MeshEngine } from './mesh.ts';
 
-
 export interface FacadeOptions {
   /** How a failed call looks to HTTP callers. */
   readonly onFailure: 'response' | 'throw';
+  /** Milliseconds that `ready()` waits unless told otherwise. */
   readonly startTimeoutMs: number;
 }
 
@@ -72,11 +72,13 @@ export class Mesh {
     return this.#dispatcher;
   }
 
+  /** Both sides of `@grpc/grpc-js`, which is loaded by the first use of this. */
   get grpc(): MeshGrpc {
     this.#grpc ??= load('./adapters/grpc/index').createGrpc(this.#engine);
     return this.#grpc;
   }
 
+  /** The inbound side of `node:http` and `node:https`. */
   get http(): MeshHttp {
     this.#http ??= load('./adapters/node-http/index').createHttp(this.#engine);
     return this.#http;
@@ -105,6 +107,7 @@ export class Mesh {
     await this.#engine.close(drainMs);
   }
 
+  /** For `await using mesh = await createMesh()`: `close()` without time to drain. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

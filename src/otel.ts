@@ -52,6 +52,8 @@ export function startTelemetry(env: Environment = readEnvironment()): TelemetryH
   }
   const sdk = new module.NodeSDK({ instrumentations: [] });
   sdk.start();
+  // A job that has nothing left to do must not lose what was batched. A process that is killed calls `shutdown` itself.
+  process.once('beforeExit', () => void sdk.shutdown());
   handle = { started: true, shutdown: () => sdk.shutdown() };
   return handle;
 }

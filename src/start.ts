@@ -51,16 +51,21 @@ export interface MeshOptions {
   readonly wildcard?: boolean;
   /** Read `mesh.yaml` again when it changes; default true. */
   readonly watch?: boolean;
-  /** opossum breakers by cluster name, beside those of `mesh.yaml`. */
+  /** opossum breakers by cluster name, beside those of `mesh.yaml`; what is left out has the defaults of `breaker` there. */
   readonly breakers?: Readonly<Record<string, Partial<BreakerConfig>>>;
-  /** Filters, LB policies, layers and observers of your own; see `inmesh/extend`. */
+  /** HTTP filters of your own, beside those of inmesh; see `inmesh/extend`. */
   readonly filters?: readonly FilterFactory<unknown>[];
+  /** LB policies of your own, found by their type URL in a cluster's `load_balancing_policy`. */
   readonly lbPolicies?: readonly LbPolicyFactory<unknown>[];
+  /** Layers around every attempt, after its endpoint is chosen; outermost first. */
   readonly attemptLayers?: readonly Layer<Attempt>[];
+  /** Told of the start and the end of every call and attempt. */
   readonly observers?: readonly Observer[];
+  /** Where messages go; default: warnings and errors to standard error. Nothing is logged per request. */
   readonly logger?: Logger;
-  /** For tests: time and chance. */
+  /** For tests: time. */
   readonly clock?: Clock;
+  /** For tests: chance. */
   readonly random?: Random;
 }
 

@@ -67,8 +67,9 @@ export class DirectStack implements DirectPath {
   }
 
   accepts(attempt: Attempt, head: ReplyHead): boolean {
-    if (this.#judge !== undefined && !this.#judge.accepts(attempt, head)) return false;
+    // The attempt's steps see every head of an attempt, also one that is refused then.
     if (this.#attemptsLeave) leave(this.#attemptSteps, this.#attemptSteps.length - 1, attempt, head);
+    if (this.#judge !== undefined && !this.#judge.accepts(attempt, head)) return false;
     if (this.#callsLeave) leave(this.#callSteps, this.#callSteps.length - 1, attempt.call, head);
     return true;
   }

@@ -175,6 +175,11 @@ export interface AttemptSlot {
   onEnd(attempt: Attempt): void;
 }
 
+/** Told how an attempt came out, by the layer that put it there once a head is there, or else by the attempt's end. */
+export interface AttemptGuard {
+  onOutcome(outcome: { readonly status: number; readonly grpcStatus: number | undefined; readonly failure: Failure | undefined }): void;
+}
+
 export class Attempt implements Alarm {
   readonly call: OutboundCall;
   /** 1 for the first. */
@@ -193,6 +198,8 @@ export class Attempt implements Alarm {
   pending: Cancellable | undefined = undefined;
   cancelled: Failure | undefined = undefined;
   slot: AttemptSlot | undefined = undefined;
+  /** Undefined from the outcome on. */
+  guard: AttemptGuard | undefined = undefined;
   timer: Timer | undefined = undefined;
   timeLimit: Failure | undefined = undefined;
   span: unknown = undefined;
@@ -238,6 +245,11 @@ export class Attempt implements Alarm {
     this.pending = undefined;
     const { target } = this.call;
     if (this.timer !== undefined) target?.clock.clear(this.timer);
+    const { guard } = this;
+    if (guard !== undefined) {
+      this.guard = undefined;
+      guard.onOutcome(this);
+    }
     this.slot?.onEnd(this);
     if (!this.started) return;
     if (this.endpoint !== undefined) this.endpoint.active--;

@@ -1,18 +1,20 @@
 /**
  * The error-rate breaker of a cluster: opossum as a layer of the attempt, in front of admission (design §3.0; traps in the Node notes).
- * Failures are values here and opossum counts rejections, so what counts is rejected inside and unwrapped again on the way out.
+ * opossum keeps the window, opens, half-opens and closes; it is told how attempts came out instead of running them, so that they need no
+ * promise.
  * Its reset timer is opossum's own (unref'd), the one timer of inmesh that is not on our clock.
  */
 import { EventEmitter } from 'node:events';
 import { createRequire } from 'node:module';
 import type CircuitBreaker from 'opossum';
 import type { BreakerConfig } from '../config/cluster.ts';
-import type { Attempt } from '../core/call.ts';
+import type { Attempt, AttemptGuard } from '../core/call.ts';
 import { CallFlag, failure, FAILURES } from '../core/failure.ts';
 import type { Failure, FailureKind } from '../core/failure.ts';
-import type { Alarm, Timer } from '../core/clock.ts';
+import type { Alarm, Clock, Timer } from '../core/clock.ts';
 import type { Deps } from '../core/extension.ts';
-import type { Handler, Layer } from '../core/handler.ts';
+import type { Layer, Step } from '../core/handler.ts';
+import { stepLayer } from '../core/handler.ts';
 import type { Reply, ReplyHead } from '../core/reply.ts';
 import { failureReply } from '../core/reply.ts';
 import type { Closable } from '../core/scope.ts';
@@ -22,6 +24,8 @@ import { grpcToHttpStatus } from '../core/status.ts';
 const load = createRequire(import.meta.url);
 
 const BUCKETS = 10;
+/** What `fire` was called with, for listeners of its event. */
+const NO_ARGUMENTS: readonly [] = [];
 const RESET_JITTER = 0.2;
 /** How long a half-open breaker waits for its one probe; without a limit a probe that hangs would keep it shut for ever. */
 const PROBE_LIMIT_MS = 15_000;
@@ -41,63 +45,58 @@ const COUNTED: ReadonlySet<FailureKind> = new Set([
   FAILURES.deadlineExceeded,
 ]);
 
+/** How an attempt came out: a reply head, or an attempt that ended without one. */
+type Outcome = Pick<ReplyHead, 'status' | 'grpcStatus' | 'failure'>;
+
 /** gRPC statuses count by the HTTP status that they stand for (as in Envoy H-1). */
-function isError(head: ReplyHead): boolean {
-  if (head.failure !== undefined) return COUNTED.has(head.failure.kind);
-  return head.status >= 500 || (head.grpcStatus !== undefined && grpcToHttpStatus(head.grpcStatus) >= 500);
+function isError({ status, grpcStatus, failure: failed }: Outcome): boolean {
+  if (failed !== undefined) return COUNTED.has(failed.kind);
+  return status >= 500 || (grpcStatus !== undefined && grpcToHttpStatus(grpcStatus) >= 500);
 }
 
-/** What is rejected inside opossum; not an Error, because a stack trace would cost more than the call. */
-class CountedReply {
-  readonly reply: Reply;
-  constructor(reply: Reply) {
-    this.reply = reply;
-  }
-}
+/** Thrown to opossum; not an Error, because a stack trace would cost more than the call. */
+const COUNTS = Symbol('counts as a failure');
+const ignore = (): void => undefined;
 
-function unwrap(error: unknown): Reply {
-  if (error instanceof CountedReply) return error.reply;
-  throw error;
-}
-
-function sortReply(reply: Reply): Reply {
-  if (isError(reply)) throw new CountedReply(reply);
-  return reply;
-}
-
-/** A failure that proves nothing must not close a half-open breaker: opossum knows only success and failure. */
-function sortProbe(reply: Reply): Reply {
-  if (reply.failure !== undefined || isError(reply)) throw new CountedReply(reply);
-  return reply;
+/** What opossum runs: for a failed attempt, which is over, the failure itself; for a probe the wait for its outcome. */
+function action(probe: Probe | undefined): Promise<void> {
+  if (probe === undefined) throw COUNTS;
+  return probe.verdict;
 }
 
 /** The half-open probe: settles for opossum after a while even if the attempt does not. */
-class Probe implements Alarm {
-  readonly verdict: Promise<Reply>;
-  #reject: ((reason: unknown) => void) | undefined = undefined;
+class Probe implements Alarm, AttemptGuard {
+  readonly verdict: Promise<void>;
+  readonly #clock: Clock;
+  readonly #timer: Timer;
+  #settle: ((failed: boolean) => void) | undefined = undefined;
 
-  constructor(reply: Promise<Reply>, deps: Deps) {
-    const timer = deps.clock.set(this, PROBE_LIMIT_MS, true);
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#timer = clock.set(this, PROBE_LIMIT_MS, true);
     this.verdict = new Promise((resolve, reject) => {
-      this.#reject = reject;
-      reply.then(sortProbe).then(resolve, reject);
+      this.#settle = (failed) => (failed ? reject(COUNTS) : resolve());
     });
-    const stop = (): void => deps.clock.clear(timer);
-    this.verdict.then(stop, stop);
+  }
+
+  /** A failure that proves nothing must not close a half-open breaker: opossum knows only success and failure. */
+  onOutcome(outcome: Outcome): void {
+    this.#clock.clear(this.#timer);
+    this.#settle?.(outcome.failure !== undefined || isError(outcome));
   }
 
   onAlarm(): void {
-    this.#reject?.(this);
+    this.#settle?.(true);
   }
 }
 
-export class Breaker implements Closable, Alarm {
+export class Breaker implements Closable, Alarm, Step<Attempt>, AttemptGuard {
   readonly name: string;
   /** Attempts turned away since the start. */
   rejected = 0;
   readonly #config: BreakerConfig;
   readonly #deps: Deps;
-  readonly #circuit: CircuitBreaker<[Handler<Attempt>, Attempt], Reply>;
+  readonly #circuit: CircuitBreaker<[Probe | undefined], void>;
   /** opossum keeps this very object, so that its reset time can be drawn anew. */
   readonly #options: CircuitBreaker.Options;
   readonly #rotate = new EventEmitter();
@@ -125,7 +124,7 @@ export class Breaker implements Closable, Alarm {
       rotateBucketController: this.#rotate,
     };
     const Circuit = load('opossum') as typeof CircuitBreaker;
-    this.#circuit = new Circuit((next: Handler<Attempt>, attempt: Attempt) => this.#send(next, attempt), this.#options);
+    this.#circuit = new Circuit(action, this.#options);
     // opossum has set its timer when our listener runs: this is the next one's delay.
     this.#circuit.on('open', () => {
       this.#options.resetTimeout = this.#resetTimeout();
@@ -138,7 +137,7 @@ export class Breaker implements Closable, Alarm {
   }
 
   layer(): Layer<Attempt> {
-    return { name: 'breaker', wrap: (next) => ({ handle: (attempt) => this.#handle(next, attempt) }) };
+    return stepLayer('breaker', this);
   }
 
   /** Attempts that are under way go on; later ones pass unguarded. */
@@ -156,31 +155,49 @@ export class Breaker implements Closable, Alarm {
     if (++this.#idle <= BUCKETS) this.#arm();
   }
 
-  #handle(next: Handler<Attempt>, attempt: Attempt): Promise<Reply> {
+  enter(attempt: Attempt): Reply | undefined {
     const circuit = this.#circuit;
-    if (this.#closed) return next.handle(attempt);
+    if (this.#closed) return undefined;
     // Answered here and not by `fire`, which would count the rejection as one more attempt, and would make an Error.
     if (circuit.opened || (circuit.halfOpen && !circuit.pendingClose)) {
       this.rejected++;
       attempt.call.flags |= CallFlag.breakerRejected;
-      return Promise.resolve(failureReply(this.#open));
+      return failureReply(this.#open);
     }
     this.#idle = 0;
     if (this.#timer === undefined) this.#arm();
-    return circuit.halfOpen ? this.#probe(next, attempt) : circuit.fire(next, attempt).catch(unwrap);
+    attempt.guard = circuit.halfOpen ? this.#probe() : this;
+    return undefined;
   }
 
-  #send(next: Handler<Attempt>, attempt: Attempt): Promise<Reply> {
-    return next.handle(attempt).then(sortReply);
+  /** The head decides, however long the body takes; `Attempt.end` where there is none. */
+  leave(attempt: Attempt, head: ReplyHead): void {
+    const { guard } = attempt;
+    attempt.guard = undefined;
+    guard?.onOutcome(head);
+  }
+
+  /**
+   * Counts an attempt of a closed breaker in opossum's window. A failure is fired, since `fire` is where opossum decides whether to open. A
+   * success is told by the events that `fire` would emit for it: its promises would cost more than all the rest of the mesh.
+   */
+  onOutcome(outcome: Outcome): void {
+    const circuit = this.#circuit;
+    // An attempt from before the breaker opened is no probe.
+    if (this.#closed || !circuit.closed) return;
+    if (isError(outcome)) {
+      circuit.fire(undefined).catch(ignore);
+      return;
+    }
+    circuit.emit('fire', NO_ARGUMENTS);
+    circuit.emit('success', undefined, 0);
   }
 
   /** The caller gets the probe's reply whenever it comes; opossum gets a verdict in time. */
-  async #probe(next: Handler<Attempt>, attempt: Attempt): Promise<Reply> {
-    const reply = next.handle(attempt);
-    const { verdict } = new Probe(reply, this.#deps);
-    const handler: Handler<Attempt> = { handle: () => verdict };
-    this.#circuit.fire(handler, attempt).catch(() => undefined);
-    return reply;
+  #probe(): Probe {
+    const probe = new Probe(this.#deps.clock);
+    this.#circuit.fire(probe).catch(ignore);
+    return probe;
   }
 
   #arm(): void {

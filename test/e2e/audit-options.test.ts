@@ -13,7 +13,7 @@ test('breakers: an opossum breaker from code opens; without the option there is 
     return { flags: seen, state: mesh.describe().clusters[0]?.breaker };
   };
   expect(await flags({ breakers: { shop: { volumeThreshold: 4 } } })).toEqual({
-    flags: new Set(['UF upstream_connection_failure', 'UO circuit_breaker_open']),
+    flags: new Set(['UF upstream_connection_failure', 'UO breaker_open']),
     state: 'open',
   });
   expect(await flags({})).toEqual({ flags: new Set(['UF upstream_connection_failure']), state: undefined });

@@ -34,6 +34,8 @@ interface Case {
   readonly cancelAtMs: number | undefined;
   /** A step filter that answers by itself, or that only looks at heads. */
   readonly filter: 'none' | 'answers' | 'looks';
+  /** With a breaker that opens at the second attempt if more than half fail. */
+  readonly breaker?: boolean;
   readonly seed: number;
 }
 
@@ -56,6 +58,7 @@ const cases: fc.Arbitrary<Case> = fc.record({
   maxRequests: fc.constantFrom(0, 1, 1024),
   replayable: fc.boolean(),
   cancelAtMs: fc.option(fc.integer({ min: 0, max: 200 }), { nil: undefined }),
+  breaker: fc.boolean(),
   filter: fc.constantFrom('none' as const, 'answers' as const, 'looks' as const),
   seed: fc.integer(),
 });
@@ -103,7 +106,7 @@ async function play(c: Case, way: 'promise' | 'direct'): Promise<{ log: readonly
     http2: false,
     connectTimeoutMs: 5000,
     maxRequestsPerConnection: undefined,
-    breaker: undefined,
+    breaker: c.breaker === true ? { errorThresholdPercentage: 50, volumeThreshold: 2, resetTimeoutMs: 60_000, windowMs: 10_000 } : undefined,
     reportLoad: false,
     panicThreshold: 0,
     localityWeighted: false,

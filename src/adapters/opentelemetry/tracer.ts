@@ -41,7 +41,9 @@ class SpanObserver implements Observer {
     const inbound = call.direction === 'inbound';
     const parent = inbound ? propagation.extract(context.active(), head.headers, getter) : context.active();
     const name = isGrpc(call) ? rpcMethod(head.path) : methodOf(head.method);
-    const span = this.#tracer.startSpan(name, { kind: inbound ? SpanKind.SERVER : SpanKind.CLIENT, attributes: spanAttributes(call) }, parent);
+    // All times are the clock's, so that a child never begins before its parent by the difference of two clocks.
+    const options = { kind: inbound ? SpanKind.SERVER : SpanKind.CLIENT, attributes: spanAttributes(call), startTime: call.startedAt };
+    const span = this.#tracer.startSpan(name, options, parent);
     const own = new CallSpan(span, parent);
     call.span = own;
     if (!inbound) propagation.inject(own.context, head.headers, setter);
@@ -55,7 +57,7 @@ class SpanObserver implements Observer {
     if (labels !== undefined && labels.route !== '') own.span.setAttribute(ATTR.routeName, labels.route);
     if (cluster !== undefined) own.span.setAttribute(ATTR.cluster, cluster);
     if (call.direction === 'outbound' && call.attempts > 1) own.span.setAttribute(ATTR.attempts, call.attempts);
-    own.span.end();
+    own.span.end(call.target?.clock.now());
   }
 
   onAttemptStart(attempt: Attempt): void {
@@ -83,7 +85,7 @@ class SpanObserver implements Observer {
     const span = attempt.span as Span | undefined;
     if (span === undefined) return;
     finish(span, isGrpc(attempt.call), false, attempt);
-    span.end();
+    span.end(performanceNow(attempt));
   }
 
   /** The second attempt began: the first gets its span after the fact. */
