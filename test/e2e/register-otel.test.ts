@@ -37,6 +37,21 @@ test('OTEL_TRACES_EXPORTER=console: an unmodified application prints its CLIENT 
   expect(out).toContain(traceparent.split('-')[1]);
 });
 
+test('what was batched is exported when the application has nothing left to do', async () => {
+  const sink = await serve((request, response) => {
+    request.resume();
+    response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
+  });
+  const { yaml } = await shop();
+  const { code } = await run(CALL, {
+    flags: FLAGS,
+    env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${sink.port}`, OTEL_LOGS_EXPORTER: 'none', OTEL_METRICS_EXPORTER: 'none' },
+    files: { 'mesh.yaml': yaml },
+  });
+  expect(code).toBe(0);
+  expect(sink.seen.map(({ url: path }) => path)).toContain('/v1/traces');
+});
+
 describe('starts nothing', () => {
   test.each<[string, Record<string, string>]>([
     ['when nothing asks', {}],
