@@ -38,10 +38,7 @@ test('OTEL_TRACES_EXPORTER=console: an unmodified application prints its CLIENT 
 });
 
 test('what was batched is exported when the application has nothing left to do', async () => {
-  const sink = await serve((request, response) => {
-    request.resume();
-    response.writeHead(200, { 'content-type': 'application/json' }).end('{}');
-  });
+  const sink = await serve((_request, response) => response.end());
   const { yaml } = await shop();
   const { code } = await run(CALL, {
     flags: FLAGS,
