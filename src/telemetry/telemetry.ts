@@ -82,6 +82,11 @@ class TargetTelemetry implements Observer {
   }
 }
 
+const withSpan =
+  <R>(tracer: Tracer, call: InboundCall, run: () => R): (() => R) =>
+  () =>
+    tracer.runInContext(call, run);
+
 // What comes after a tracer must happen even if it throws.
 
 function startSpan(tracer: Tracer, call: Call): void {
@@ -118,10 +123,8 @@ export class Telemetry {
   }
 
   runInContext<R>(call: InboundCall, run: () => R): R {
-    return this.#context.run(call, () => {
-      const tracer = call.span === undefined ? undefined : this.#shared.tracer();
-      return tracer === undefined ? run() : tracer.runInContext(call, run);
-    });
+    const tracer = call.span === undefined ? undefined : this.#shared.tracer();
+    return this.#context.run(call, tracer === undefined ? run : withSpan(tracer, call, run));
   }
 
   describe(): readonly CallCounters[] {
