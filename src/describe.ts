@@ -1,7 +1,8 @@
 /** `mesh.describe()`: the running mesh as plain data, the content of CSDS (gRFC A40) and more; serialisable as JSON. */
 import type { SourceDescription } from './config/resource.ts';
 import type { MeshCluster } from './cluster/cluster.ts';
-import type { MeshEngine } from './mesh.ts';
+import type { IncludeRule, MeshEngine } from './mesh.ts';
+import type { CallCounters } from './telemetry/call-metrics.ts';
 
 export interface MeshDescription {
   /** `waiting` until a source is attached, `failed` when none could be. */
@@ -10,6 +11,8 @@ export interface MeshDescription {
   readonly problem: string;
   /** Patterns of hosts that belong to the mesh; undefined: every host that the source lists. */
   readonly include: readonly string[] | undefined;
+  /** Which rule applied to the authorities that were called so far: the newest 1000, the newest last. */
+  readonly hosts: readonly HostDescription[];
   /** Outbound and inbound. */
   readonly callsInFlight: number;
   /** Where configuration comes from: connection, every resource with version, status and error, every field that has no effect. */
@@ -17,7 +20,20 @@ export interface MeshDescription {
   readonly listeners: readonly ListenerDescription[];
   readonly clusters: readonly ClusterDescription[];
   /** One entry per route and cluster, out and in: see docs/reference/metrics.md. */
-  readonly metrics: unknown;
+  readonly metrics: readonly CallCounters[];
+}
+
+export interface HostDescription {
+  /** `host[:port]` as the mesh was asked about it. */
+  readonly authority: string;
+  /** False: calls pass through untouched. */
+  readonly included: boolean;
+  /** The rule that decided (docs/hosts.md); `none`: no rule names hosts, `xds target`: a gRPC client with an `xds:///` target. */
+  readonly by: IncludeRule | 'xds target';
+  /** The listener that configures it, once there is one. */
+  readonly listener?: string;
+  /** Why there is none, or what is awaited. */
+  readonly reason?: string;
 }
 
 export interface ListenerDescription {
@@ -70,6 +86,7 @@ export function describe(engine: MeshEngine): MeshDescription {
     state: stateOf(engine),
     problem: engine.problem,
     include: engine.include?.patterns,
+    hosts: [...engine.asked].map(([authority, lookedUp]) => describeHost(engine, authority, lookedUp)),
     callsInFlight: engine.active,
     source: engine.source?.describe(),
     listeners: Array.from(engine.roots?.values() ?? [], (root) => ({
@@ -89,6 +106,19 @@ function stateOf(engine: MeshEngine): MeshDescription['state'] {
   if (engine.draining) return 'draining';
   if (engine.problem !== '') return 'failed';
   return engine.source === undefined ? 'waiting' : 'running';
+}
+
+/** Looked up without a pattern that names it: only an `xds:///` target is. */
+function describeHost(engine: MeshEngine, authority: string, lookedUp: boolean): HostDescription {
+  const matched = engine.includes(authority);
+  const host = { authority, included: matched || lookedUp, by: matched || !lookedUp ? engine.includeRule : 'xds target' } as const;
+  if (!host.included) return host;
+  if (engine.problem !== '') return { ...host, reason: engine.problem };
+  const found = engine.roots?.explain(authority);
+  if (found === undefined) return { ...host, reason: 'the configuration is awaited' };
+  if (found.status === 'ready') return { ...host, listener: found.listener };
+  const reason = found.status === 'failed' ? found.reason : `asked for ${found.asked.map((name) => `listener "${name}"`).join(', ')}`;
+  return { ...host, reason };
 }
 
 function describeCluster(cluster: MeshCluster): ClusterDescription {

@@ -1,6 +1,6 @@
 /** The main entry of the package: `createMesh` and what its results are made of. */
 import { Mesh } from './facade.ts';
-import type { MeshOptions } from './start.ts';
+import type { MeshOptions } from './options.ts';
 import { start } from './start.ts';
 
 /**
@@ -9,7 +9,7 @@ import { start } from './start.ts';
  *
  * Resolves when the configuration is read and valid; wait for `mesh.ready()` to have every route, cluster and endpoint.
  *
- * @throws MeshError `ERR_MESH_CONFIG` or `ERR_MESH_BOOTSTRAP`: names the file, the field and what to do.
+ * @throws MeshError `ERR_MESH_CONFIG`, `ERR_MESH_BOOTSTRAP` or `ERR_MESH_OPTION`: names the file or option, the field and what to do.
  *
  * ```ts
  * const mesh = await createMesh();
@@ -17,16 +17,17 @@ import { start } from './start.ts';
  * ```
  */
 export async function createMesh(options: string | MeshOptions = {}): Promise<Mesh> {
-  const resolved = typeof options === 'string' ? { config: options } : options;
-  const { engine, attached } = start(resolved);
+  const { engine, attached } = start(options);
   await attached;
-  return new Mesh(engine, { onFailure: resolved.onFailure ?? 'response', startTimeoutMs: engine.parts.startTimeoutMs });
+  const { onFailure = 'response' }: MeshOptions = typeof options === 'string' ? {} : options;
+  return new Mesh(engine, { onFailure, startTimeoutMs: engine.parts.startTimeoutMs });
 }
 
 export { Mesh } from './facade.ts';
 export type { MeshGrpc, MeshHttp } from './facade.ts';
-export type { ClusterDescription, EndpointDescription, ListenerDescription, MeshDescription } from './describe.ts';
-export type { MeshOptions } from './start.ts';
+export type { ClusterDescription, EndpointDescription, HostDescription, ListenerDescription, MeshDescription } from './describe.ts';
+export type { MeshOptions } from './options.ts';
+export type { CallCounters } from './telemetry/call-metrics.ts';
 export type { Peer, PeerTls } from './core/call.ts';
 export { MeshError } from './core/errors.ts';
 export type { MeshErrorCode } from './core/errors.ts';

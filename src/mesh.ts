@@ -32,7 +32,8 @@ import type { HostPatterns } from './matching/host-patterns.ts';
 import { exactHosts } from './matching/host-patterns.ts';
 import type { PlanDeps } from './plan.ts';
 import type { Lookup, Root } from './roots.ts';
-import { Roots } from './roots.ts';
+import { Asked, Roots } from './roots.ts';
+import type { CallCounters } from './telemetry/call-metrics.ts';
 
 /** TLS contexts as the mesh needs them (security/tls-context.ts). */
 export interface TlsSupply {
@@ -47,9 +48,12 @@ export interface TelemetrySupply {
   /** Runs the application inside the call's context (trace, forwarded headers). */
   runInContext<R>(call: InboundCall, run: () => R): R;
   /** Counters and latencies by route and cluster, as plain data. */
-  describe(): unknown;
+  describe(): readonly CallCounters[];
   close(): void | Promise<void>;
 }
+
+/** What decided which hosts belong to the mesh; `none`: nothing names any (docs/hosts.md). */
+export type IncludeRule = 'option' | 'INMESH_INCLUDE' | 'mesh.yaml include' | 'mesh.yaml hosts' | 'none';
 
 export interface MeshParts {
   readonly clock: Clock;
@@ -98,6 +102,8 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
   /** Why no source could be attached; calls to included hosts fail with it. */
   problem = '';
   include: HostPatterns | undefined;
+  includeRule: IncludeRule = 'mesh.yaml hosts';
+  readonly asked = new Asked();
   #tls: TlsSupply | undefined;
   #unrouted: OutboundTarget | undefined;
   #unroutedInbound: InboundTarget | undefined;
@@ -145,7 +151,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     };
     this.include = include;
     this.#tls = tls;
-    const roots = new Roots(source, this.clusters, plan, () => this.#changed());
+    const roots = new Roots(source, this.clusters, plan, () => this.#changed(), this.asked);
     this.roots = roots;
     source.onChange(() => this.#lane.run(() => roots.sync()));
     for (const host of include === undefined ? [] : exactHosts(include.patterns))
@@ -167,6 +173,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
       included = this.include === undefined ? (this.source?.candidates(authority).length ?? 0) > 0 : this.include.matches(authority);
       if (this.#known.size > 10_000) this.#known.clear();
       this.#known.set(authority, included);
+      this.asked.add(authority, false);
     }
     return included;
   }

@@ -36,23 +36,46 @@ export type Lookup =
 /** Beyond this number, listeners that do not exist are forgotten (an application that calls whatever hosts it is given may meet any number). */
 const MAX_ROOTS = 1000;
 const MAX_LOOKUPS = 10_000;
+const MAX_ASKED = 1000;
+
+/** Authorities that were asked about, the newest last; the value says whether routes were looked up for it. At most 1000. */
+export class Asked implements Iterable<readonly [authority: string, lookedUp: boolean]> {
+  readonly #entries = new Map<string, boolean>();
+
+  add(authority: string, lookedUp: boolean): void {
+    const before = this.#entries.get(authority) ?? false;
+    this.#entries.delete(authority);
+    this.#entries.set(authority, before || lookedUp);
+    if (this.#entries.size <= MAX_ASKED) return;
+    for (const oldest of this.#entries.keys()) {
+      this.#entries.delete(oldest);
+      return;
+    }
+  }
+
+  [Symbol.iterator](): Iterator<readonly [string, boolean]> {
+    return this.#entries.entries();
+  }
+}
 
 export class Roots {
   readonly #source: ConfigSource;
   readonly #clusters: Clusters;
   readonly #plan: PlanDeps;
   readonly #onChange: () => void;
+  readonly #asked: Asked;
   readonly #roots = new Map<string, Root>();
   #lookups = new Map<string, Lookup>();
   #wanted = '';
   /** The listeners that the source had by itself when lookups were last forgotten. */
   #listed: readonly unknown[] = [];
 
-  constructor(source: ConfigSource, clusters: Clusters, plan: PlanDeps, onChange: () => void) {
+  constructor(source: ConfigSource, clusters: Clusters, plan: PlanDeps, onChange: () => void, asked = new Asked()) {
     this.#source = source;
     this.#clusters = clusters;
     this.#plan = plan;
     this.#onChange = onChange;
+    this.#asked = asked;
   }
 
   values(): Iterable<Root> {
@@ -77,11 +100,17 @@ export class Roots {
   lookup(authority: string): Lookup {
     let found = this.#lookups.get(authority);
     if (found === undefined) {
-      found = this.#find(authority);
+      this.#asked.add(authority, true);
+      found = this.#find(authority, (name) => this.demand(name, false));
       if (this.#lookups.size >= MAX_LOOKUPS) this.#lookups.clear();
       this.#lookups.set(authority, found);
     }
     return found;
+  }
+
+  /** What `lookup` would say, of what was asked for already. */
+  explain(authority: string): Lookup {
+    return this.#find(authority, (name) => this.#roots.get(name));
   }
 
   /** Resolves every root again; swaps in what is complete. One synchronous step: no caller sees half of it. */
@@ -166,12 +195,13 @@ export class Roots {
     this.#source.want([...keys.values()]);
   }
 
-  #find(authority: string): Lookup {
+  #find(authority: string, rootOf: (name: string) => Root | undefined): Lookup {
     const asked = [...this.#source.candidates(authority), ...this.#socketListeners(authority)];
     const reasons: string[] = [];
     let waiting = false;
     for (const name of asked) {
-      const root = this.demand(name, false);
+      const root = rootOf(name);
+      if (root === undefined) continue;
       if (root.plan !== undefined) {
         const tables = tablesOf(root.plan);
         if (tables.length > 0) return { status: 'ready', tables, listener: name };

@@ -6,68 +6,30 @@ import { existsSync, readFileSync } from 'node:fs';
 import { extname, resolve as resolvePath } from 'node:path';
 import type { Bootstrap } from './config/bootstrap.ts';
 import type { ConfigSource } from './config/resource.ts';
-import type { Attempt } from './core/call.ts';
 import type { Clock } from './core/clock.ts';
 import { readEnvironment } from './core/environment.ts';
 import type { Environment } from './core/environment.ts';
 import { MeshError } from './core/errors.ts';
-import type { FilterFactory, LbPolicyFactory } from './core/extension.ts';
-import type { Layer } from './core/handler.ts';
 import type { Logger } from './core/log.ts';
 import { quietLogger } from './core/log.ts';
-import type { Observer } from './core/observer.ts';
 import { RealClock } from './core/real-clock.ts';
-import type { Random } from './core/random.ts';
 import { realRandom } from './core/random.ts';
 import { LB_POLICIES } from './balancing/registry.ts';
-import type { BreakerConfig } from './config/cluster.ts';
 import { DEFAULT_BREAKER } from './config/cluster.ts';
 import { FILTERS } from './filters/registry.ts';
 import type { HostPatterns } from './matching/host-patterns.ts';
 import { hostPatterns } from './matching/host-patterns.ts';
 import { load } from './lazy.ts';
+import type { IncludeRule } from './mesh.ts';
 import { MeshEngine } from './mesh.ts';
 import { LateTls } from './late-tls.ts';
+import type { MeshOptions } from './options.ts';
+import { checkOptions, includeFromEnvironment } from './options.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
 import type { CallMetrics } from './telemetry/call-metrics.ts';
 import type { MetricsBridge, Tracer } from './telemetry/tracer.ts';
 
-/** Options of `createMesh`. All are optional; a string stands for `{ config: string }`. */
-export interface MeshOptions {
-  /** Path of a `mesh.yaml`, or of a bootstrap in the gRPC format (`.json`). Wins over the environment. */
-  readonly config?: string;
-  /** A bootstrap in the gRPC format, as an object. Wins over `config`. */
-  readonly bootstrap?: object;
-  /**
-   * Hosts that belong to the mesh: `reviews`, `reviews:9080`, `*.svc.cluster.local`, `*`. Default: `INMESH_INCLUDE` (comma-separated), then
-   * the key `include` of `mesh.yaml`, then the hosts of `mesh.yaml`. `xds:///` targets always belong.
-   */
-  readonly include?: readonly string[];
-  /** Milliseconds that a call to an included host may wait for the first configuration; default 15 000. */
-  readonly startTimeout?: number;
-  /** What HTTP callers see of a failure: a real `Response` with the status a sidecar would give (default), or a thrown `MeshError`. */
-  readonly onFailure?: 'response' | 'throw';
-  /** Subscribe to all listeners and clusters, as an Envoy sidecar does, instead of names on demand; default false. */
-  readonly wildcard?: boolean;
-  /** Read `mesh.yaml` again when it changes; default true. */
-  readonly watch?: boolean;
-  /** opossum breakers by cluster name, beside those of `mesh.yaml`; what is left out has the defaults of `breaker` there. */
-  readonly breakers?: Readonly<Record<string, Partial<BreakerConfig>>>;
-  /** HTTP filters of your own, beside those of inmesh; see `inmesh/extend`. */
-  readonly filters?: readonly FilterFactory<unknown>[];
-  /** LB policies of your own, found by their type URL in a cluster's `load_balancing_policy`. */
-  readonly lbPolicies?: readonly LbPolicyFactory<unknown>[];
-  /** Layers around every attempt, after its endpoint is chosen; outermost first. */
-  readonly attemptLayers?: readonly Layer<Attempt>[];
-  /** Told of the start and the end of every call and attempt. */
-  readonly observers?: readonly Observer[];
-  /** Where messages go; default: warnings and errors to standard error. Nothing is logged per request. */
-  readonly logger?: Logger;
-  /** For tests: time. */
-  readonly clock?: Clock;
-  /** For tests: chance. */
-  readonly random?: Random;
-}
+export type { MeshOptions } from './options.ts';
 
 type Configuration = { readonly kind: 'mesh-yaml'; readonly path: string } | { readonly kind: 'bootstrap'; readonly bootstrap: Bootstrap };
 
@@ -118,38 +80,45 @@ function findConfiguration(options: MeshOptions, env: Environment): Configuratio
   throw new MeshError('ERR_MESH_CONFIG', 'no configuration was found', { cure: `Looked in this order: ${ORDER}` });
 }
 
-function includeOf(options: MeshOptions, env: Environment, file: readonly string[] | undefined): HostPatterns | undefined {
-  const fromEnvironment = env['INMESH_INCLUDE'];
-  const patterns =
-    options.include ?? (fromEnvironment === undefined || fromEnvironment === '' ? undefined : fromEnvironment.split(',')) ?? file;
-  return patterns === undefined ? undefined : hostPatterns(patterns);
+/** The first of the rules that names hosts. */
+function includeOf(
+  given: readonly string[] | undefined,
+  environment: readonly string[] | undefined,
+  file: readonly string[] | undefined,
+  otherwise: IncludeRule,
+): { readonly patterns: HostPatterns | undefined; readonly rule: IncludeRule } {
+  if (given !== undefined) return { patterns: hostPatterns(given), rule: 'option' };
+  if (environment !== undefined) return { patterns: hostPatterns(environment), rule: 'INMESH_INCLUDE' };
+  if (file !== undefined) return { patterns: hostPatterns(file), rule: 'mesh.yaml include' };
+  return { patterns: undefined, rule: otherwise };
 }
 
 /** Reads and validates everything, then starts; throws `MeshError` on anything that is wrong. */
 export function start(input: string | MeshOptions = {}, env: Environment = readEnvironment()): Started {
-  const options: MeshOptions = typeof input === 'string' ? { config: input } : input;
-  const { startTimeout } = options;
   // Before anything is opened: what throws must leave nothing behind.
-  if (startTimeout !== undefined && !(startTimeout >= 0))
-    throw new MeshError('ERR_MESH_OPTION', `startTimeout must be a number of milliseconds, not ${String(startTimeout)}`);
+  const options = checkOptions(input);
+  const environment = options.include === undefined ? includeFromEnvironment(env['INMESH_INCLUDE']) : undefined;
   const clock = options.clock ?? new RealClock();
   const log = options.logger ?? quietLogger;
   const configuration = findConfiguration(options, env);
   if (configuration.kind === 'mesh-yaml') {
     const source = load('./sources/mesh-yaml-source').MeshYamlSource.open(configuration.path, { clock, log, watch: options.watch ?? true });
     const engine = makeEngine(options, clock, log, source.startTimeout);
-    engine.attach(source, includeOf(options, env, source.include), new LateTls({ providers: source.certificateProviders, clock, log }));
+    const { patterns, rule } = includeOf(options.include, environment, source.include, 'mesh.yaml hosts');
+    engine.includeRule = rule;
+    engine.attach(source, patterns, new LateTls({ providers: source.certificateProviders, clock, log }));
     return { engine, attached: Promise.resolve() };
   }
   const { bootstrap } = configuration;
   const engine = makeEngine(options, clock, log, undefined);
-  const include = includeOf(options, env, undefined) ?? hostPatterns([]);
+  const { patterns = hostPatterns([]), rule } = includeOf(options.include, environment, undefined, 'none');
   // Known at once: calls to these hosts wait for the source instead of passing by (`inmesh/register` does not wait for `attached`).
-  engine.include = include;
+  engine.include = patterns;
+  engine.includeRule = rule;
   const attached = openXds(bootstrap, options, engine).then((source) =>
-    engine.attach(source, include, new LateTls({ providers: bootstrap.certificateProviders, clock, log })),
+    engine.attach(source, patterns, new LateTls({ providers: bootstrap.certificateProviders, clock, log })),
   );
-  attached.catch((error: unknown) => engine.abandon(`xDS could not be started: ${String(error)}`, include));
+  attached.catch((error: unknown) => engine.abandon(`xDS could not be started: ${String(error)}`, patterns));
   return { engine, attached };
 }
 
@@ -188,24 +157,33 @@ function bridgeIfExported(cells: CallMetrics): MetricsBridge | undefined {
   return registered('metrics') ? load('./adapters/opentelemetry/index').bridgeMetrics(cells) : undefined;
 }
 
-/** Loads grpc-js and protobuf: only processes that speak xDS pay for them. */
+/**
+ * Loads grpc-js and protobuf: only processes that speak xDS pay for them. Meshes with the same bootstrap share one client, and so one
+ * stream per control plane; extensions of a mesh decide what a resource decodes to, and time or chance of a test belong to it alone.
+ */
 async function openXds(bootstrap: Bootstrap, options: MeshOptions, engine: MeshEngine): Promise<ConfigSource> {
-  const [{ XdsClient }, { RESOURCE_TYPES }, { createAdsTransport }] = await Promise.all([
+  const [{ XdsClient }, { RESOURCE_TYPES }, { createAdsTransport }, { shareClient, sharingKey }] = await Promise.all([
     import('./xds/client.ts'),
     import('./xds/resource-types.ts'),
     import('./adapters/grpc/ads-stream.ts'),
+    import('./xds/shared-client.ts'),
   ]);
   const { clock, random, log, filters, lbPolicies } = engine.parts;
-  return new XdsClient({
-    bootstrap,
-    // A process that has nothing else to do ends; what waits for a configuration holds it by its own timer.
-    transport: (server) => createAdsTransport(server, { background: true }),
-    types: RESOURCE_TYPES,
-    decode: { filters, lbPolicies },
-    clock,
-    random,
-    log,
-    wildcard: options.wildcard ?? false,
-    userAgentVersion: VERSION,
-  });
+  const wildcard = options.wildcard ?? false;
+  const open = (logger: Logger): ConfigSource =>
+    new XdsClient({
+      bootstrap,
+      // A process that has nothing else to do ends; what waits for a configuration holds it by its own timer.
+      transport: (server) => createAdsTransport(server, { background: true }),
+      types: RESOURCE_TYPES,
+      decode: { filters, lbPolicies },
+      clock,
+      random,
+      log: logger,
+      wildcard,
+      userAgentVersion: VERSION,
+    });
+  const own = [options.clock, options.random].some((given) => given !== undefined);
+  const extended = [options.filters, options.lbPolicies].some((given) => given !== undefined && given.length > 0);
+  return own || extended ? open(log) : shareClient(sharingKey(bootstrap, wildcard, VERSION), log, open);
 }

@@ -25,9 +25,14 @@ export class UsageProblem extends Error {
   override readonly name = 'UsageProblem';
 }
 
+/** What a wrong usage is told. `parseArgs` adds advice on how to pass such a word as an argument: nobody who mistyped an option wants that. */
+export function usageText(problem: Error): string {
+  return problem instanceof UsageProblem ? problem.message : problem.message.replace(/\. [\s\S]*$/, '');
+}
+
 export function commandHelp(command: Command): string {
   const options = [...command.options, ['--help', 'this text'] as const];
   const width = Math.max(...options.map(([option]) => option.length));
   const lines = options.map(([option, explanation]) => `  ${option.padEnd(width)}  ${explanation}`);
-  return `${command.summary}\n\nUsage: inmesh ${command.name} ${command.usage}\n\nOptions:\n${lines.join('\n')}\n\nExample:\n${command.example.replace(/^/gm, '  ')}\n`;
+  return `${command.summary}\n\n${`Usage: inmesh ${command.name} ${command.usage}`.trimEnd()}\n\nOptions:\n${lines.join('\n')}\n\nExample:\n${command.example.replace(/^/gm, '  ')}\n`;
 }

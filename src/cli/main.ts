@@ -4,7 +4,7 @@ import { readFileSync, realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { suggest } from '../sources/mesh-yaml/nearest.ts';
 import type { Command, Terminal } from './command.ts';
-import { commandHelp, UsageProblem } from './command.ts';
+import { commandHelp, usageText, UsageProblem } from './command.ts';
 import { demo } from './commands/demo.ts';
 import { serve } from './commands/serve.ts';
 
@@ -67,7 +67,7 @@ export async function main(args: readonly string[], terminal: Terminal): Promise
       terminal.error(`inmesh ${name}: ${error instanceof Error ? error.message : String(error)}\n`);
       return 1;
     }
-    terminal.error(`inmesh ${name}: ${error.message}\nSee inmesh ${name} --help.\n`);
+    terminal.error(`inmesh ${name}: ${usageText(error)}\nSee inmesh ${name} --help.\n`);
     return 2;
   }
 }

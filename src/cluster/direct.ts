@@ -20,6 +20,7 @@ function leave<T>(steps: readonly Step<T>[], from: number, subject: T, head: Rep
 }
 
 export class DirectStack implements DirectPath {
+  readonly looks: boolean;
   readonly #callSteps: readonly Step<OutboundCall>[];
   readonly #attemptSteps: readonly Step<Attempt>[];
   readonly #judge: AttemptJudge | undefined;
@@ -32,6 +33,7 @@ export class DirectStack implements DirectPath {
     this.#judge = judge;
     this.#callsLeave = callSteps.some((step) => step.leave !== undefined);
     this.#attemptsLeave = attemptSteps.some((step) => step.leave !== undefined);
+    this.looks = this.#callsLeave || this.#attemptsLeave;
   }
 
   start(call: OutboundCall): Attempt | Reply {

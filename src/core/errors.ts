@@ -24,13 +24,14 @@ export interface MeshErrorDetails {
 export class MeshError extends Error {
   override readonly name = 'MeshError';
   readonly code: MeshErrorCode;
-  readonly cure: string | undefined;
-  readonly failure: Failure | undefined;
+  /** Absent unless given, so that a printed error shows only what is known. */
+  declare readonly cure?: string;
+  declare readonly failure?: Failure;
 
   constructor(code: MeshErrorCode, message: string, details: MeshErrorDetails = {}) {
     super(details.cure === undefined ? message : `${message}. ${details.cure}`, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
-    this.cure = details.cure;
-    this.failure = details.failure;
+    if (details.cure !== undefined) this.cure = details.cure;
+    if (details.failure !== undefined) this.failure = details.failure;
   }
 }

@@ -52,6 +52,8 @@ export interface InboundTarget {
  * ```
  */
 export interface DirectPath {
+  /** False: no step looks at heads, so that `accepts` keeps nothing of the one it is given. Absent: some may. */
+  readonly looks?: boolean;
   /** Runs the steps of the call and of the first attempt. The attempt returned has begun and has an endpoint. */
   start(call: OutboundCall): Attempt | Reply;
   /** True: the head goes to the application (steps have seen it). False: the adapter must call `retry`. */

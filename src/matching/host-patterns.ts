@@ -53,6 +53,15 @@ export function hostPatterns(patterns: readonly string[]): HostPatterns {
   };
 }
 
+/** Why something is no host pattern, to be put behind it; undefined when it is one. */
+export function patternProblem(pattern: string): string | undefined {
+  const { host } = splitAuthority(pattern.trim());
+  const body = host === '*' ? '' : host.startsWith('*') ? host.slice(1) : host.endsWith('*') ? host.slice(0, -1) : host;
+  if (body.includes('*')) return 'has a * that stands neither alone, nor at one end of the host only';
+  if (body === '' && host !== '*') return 'is empty';
+  return /^[\w.:[\]-]*$/u.test(body) ? undefined : 'is not a host pattern';
+}
+
 /** Exact hosts among the patterns: names that can be asked for before anybody calls them. */
 export function exactHosts(patterns: readonly string[]): readonly string[] {
   return patterns.map((pattern) => pattern.trim().toLowerCase()).filter((pattern) => pattern !== '' && !pattern.includes('*'));

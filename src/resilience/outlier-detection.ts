@@ -56,6 +56,8 @@ export class OutlierDetector implements Observer, Closable, Alarm {
   readonly #deps: Deps;
   readonly #onChange: () => void;
   readonly #states = new Map<string, HostState>();
+  /** The state used last, while it is one of `#states`. */
+  #last: HostState | undefined = undefined;
   #counted: readonly EjectableHost[] | undefined = undefined;
   #ejected = 0;
   #timer: Timer | undefined = undefined;
@@ -122,6 +124,7 @@ export class OutlierDetector implements Observer, Closable, Alarm {
     if (this.#timer !== undefined) this.#deps.clock.clear(this.#timer);
     this.#timer = undefined;
     this.#states.clear();
+    this.#last = undefined;
   }
 
   #countReply(state: HostState, status: number): void {
@@ -216,6 +219,7 @@ export class OutlierDetector implements Observer, Closable, Alarm {
 
   /** An endpoint that comes back at its address while its ejection lasts is ejected as before. */
   #stateOf(host: EjectableHost): HostState {
+    if (this.#last?.host === host) return this.#last;
     let state = this.#states.get(host.address);
     if (state === undefined) {
       state = new HostState(host);
@@ -229,6 +233,7 @@ export class OutlierDetector implements Observer, Closable, Alarm {
         this.#onChange();
       }
     }
+    this.#last = state;
     return state;
   }
 
@@ -254,6 +259,7 @@ export class OutlierDetector implements Observer, Closable, Alarm {
   #prune(): void {
     const hosts = this.#count();
     if (this.#states.size <= 2 * hosts.length) return;
+    this.#last = undefined;
     const present = new Set(hosts);
     for (const [address, state] of this.#states) if (!present.has(state.host) && !state.host.ejected) this.#states.delete(address);
   }

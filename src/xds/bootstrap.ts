@@ -45,12 +45,34 @@ function readCredentials(server: JsonFields): ChannelCredentialsConfig {
   throw server.problem('channel_creds', `has no type that inmesh supports (found ${seen.join(', ')})`, `Supported are: ${SUPPORTED_CREDENTIALS}`);
 }
 
+/** No type of call credentials is supported yet, and unknown ones are skipped (gRFC A97); a wrong JSON type is wrong all the same. */
+function checkCallCredentials(fields: JsonFields): void {
+  for (const [index, item] of (fields.array('call_creds') ?? []).entries()) {
+    const entry = new JsonFields(item, `${fields.pathOf('call_creds')}[${index}]`, fields.origin);
+    entry.requiredString('type');
+    entry.record('config');
+  }
+}
+
+/** Side channels have no effect yet (gRFC A102); their form is checked as that of the servers. */
+function checkAllowedServices(allowed: JsonFields | undefined): void {
+  for (const target of allowed?.keys() ?? []) {
+    const entry = allowed?.fields(target);
+    if (entry === undefined) continue;
+    for (const [index, item] of (entry.array('channel_creds') ?? []).entries()) {
+      const credentials = new JsonFields(item, `${entry.pathOf('channel_creds')}[${index}]`, entry.origin);
+      credentials.requiredString('type');
+      credentials.record('config');
+    }
+    checkCallCredentials(entry);
+  }
+}
+
 function readServer(value: unknown, path: string, origin: string): XdsServerConfig {
   const fields = new JsonFields(value, path, origin);
   const uri = fields.requiredString('server_uri');
   const credentials = readCredentials(fields);
-  // No type of call credentials is supported yet, and unknown ones are skipped (gRFC A97).
-  fields.array('call_creds');
+  checkCallCredentials(fields);
   const features = (fields.array('server_features') ?? []).filter((feature) => typeof feature === 'string');
   return { uri, credentials, features };
 }
@@ -135,6 +157,7 @@ export function readBootstrap(text: string, origin: string): Bootstrap {
   if (servers.length === 0) {
     throw root.problem('xds_servers', root.has('xds_servers') ? 'is empty' : 'is missing', 'Name at least one control plane');
   }
+  checkAllowedServices(root.fields('allowed_grpc_services'));
   const serverTemplate = root.string('server_listener_resource_name_template');
   const clientTemplate = root.string('client_default_listener_resource_name_template');
   return deepFreeze({
@@ -145,38 +168,5 @@ export function readBootstrap(text: string, origin: string): Bootstrap {
     clientListenerTemplate: clientTemplate === undefined || clientTemplate === '' ? '%s' : clientTemplate,
     authorities: readAuthorities(root.fields('authorities'), servers),
     origin,
-  });
-}
-
-const FILE_VARIABLE = 'GRPC_XDS_BOOTSTRAP';
-const TEXT_VARIABLE = 'GRPC_XDS_BOOTSTRAP_CONFIG';
-
-/**
- * The bootstrap that the environment names: `GRPC_XDS_BOOTSTRAP` (a path) wins over `GRPC_XDS_BOOTSTRAP_CONFIG` (the text).
- * Undefined when neither is set. A file that cannot be read is an error: the other variable is not tried.
- */
-export function bootstrapFromEnvironment(
-  environment: Readonly<Record<string, string | undefined>>,
-  readFile: (path: string) => string,
-): Bootstrap | undefined {
-  const path = environment[FILE_VARIABLE];
-  if (path !== undefined && path !== '') {
-    let text: string;
-    try {
-      text = readFile(path);
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new MeshError('ERR_MESH_BOOTSTRAP', `xDS bootstrap ${path} (named by ${FILE_VARIABLE}) cannot be read: ${reason}`, { cause: error });
-    }
-    return readBootstrap(text, path);
-  }
-  const text = environment[TEXT_VARIABLE];
-  return text === undefined || text === '' ? undefined : readBootstrap(text, TEXT_VARIABLE);
-}
-
-/** For those who cannot do without a bootstrap, e.g. an `xds:///` target. */
-export function missingBootstrap(neededBy: string): MeshError {
-  return new MeshError('ERR_MESH_BOOTSTRAP', `${neededBy} needs an xDS bootstrap, and there is none`, {
-    cure: `Set ${FILE_VARIABLE} to the path of a bootstrap file, or ${TEXT_VARIABLE} to its text`,
   });
 }

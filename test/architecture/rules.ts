@@ -25,6 +25,7 @@ export const LEVELS: readonly (readonly [prefix: string, level: number])[] = [
   ['src/sources/', 6],
   ['src/mesh.ts', 6],
   ['src/start.ts', 6],
+  ['src/options.ts', 6],
   ['src/lazy.ts', 6],
   ['src/late-tls.ts', 6],
   ['src/registration.ts', 7],

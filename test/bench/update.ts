@@ -1,9 +1,11 @@
 /**
  * Bench `update`: from the bytes of an EDS response to the new pickers, through the real client, cache, resolver and clusters; the stream is
- * played in memory. Longest event-loop task and retained heap beside the time.
+ * played in memory. Longest event-loop task and retained heap beside the time. The control is a twin: a second mesh of the same kind that takes
+ * the same bytes in turn, in random order. It has a process of its own, or each would pay for the other's heap.
  */
+import type { ChildProcess } from 'node:child_process';
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { LB_POLICIES } from '../../src/balancing/registry.ts';
 import { readBootstrap } from '../../src/xds/bootstrap.ts';
@@ -15,23 +17,18 @@ import { FILTERS } from '../../src/filters/registry.ts';
 import { hostPatterns } from '../../src/matching/host-patterns.ts';
 import { MeshEngine } from '../../src/mesh.ts';
 import { jsonToAny, pack } from '../../src/proto/any.ts';
-import { decodeDiscoveryResponse } from '../../src/proto/discovery.ts';
 import { TlsContexts } from '../../src/security/tls-context.ts';
 import { Telemetry } from '../../src/telemetry/telemetry.ts';
+import { SeededRandom } from '../../src/testing/seeded-random.ts';
 import { XdsClient } from '../../src/xds/client.ts';
 import { RESOURCE_TYPES } from '../../src/xds/resource-types.ts';
-import type { BenchOptions, BenchRow } from './report.ts';
-import { benchRow, estimate, median, rounded } from './report.ts';
+import type { BenchOptions, BenchRow, Pair } from './report.ts';
+import { benchRow, estimate, median, ratioOfSums, rounded, shuffled } from './report.ts';
 
-interface Sample {
-  /** Milliseconds from the bytes to the reply of the client. */
-  readonly small: readonly number[];
-  readonly large: readonly number[];
-  readonly unchanged: readonly number[];
-  /** Longest task while a large update was applied, ms. */
-  readonly task: readonly number[];
-  readonly heapMb: number;
-}
+type Measured = 'small' | 'large' | 'unchanged' | 'task' | 'heap';
+
+/** What one step found; nothing while it prepares and warms up. */
+type Found = Partial<Record<Measured, number>>;
 
 const TYPE = 'type.googleapis.com/envoy.';
 const CLA = `${TYPE}config.endpoint.v3.ClusterLoadAssignment`;
@@ -54,6 +51,12 @@ function assignment(cluster: string, size: number, salt: number): object {
     healthStatus: 'HEALTHY',
   }));
   return { '@type': CLA, clusterName: cluster, endpoints: [{ locality: { region: 'r', zone: 'z' }, loadBalancingWeight: 1, lbEndpoints: endpoints }] };
+}
+
+interface Push {
+  /** From the bytes to the reply of the client. */
+  readonly ms: number;
+  readonly longestTask: number;
 }
 
 class Rig {
@@ -101,7 +104,7 @@ class Rig {
   }
 
   /** Gives the client a message; resolves when it has answered it. */
-  async push(bytes: Uint8Array): Promise<{ readonly ms: number; readonly longestTask: number }> {
+  async push(bytes: Uint8Array): Promise<Push> {
     const before = this.#sent;
     let longestTask = 0;
     const start = performance.now();
@@ -126,13 +129,15 @@ function heap(): number {
   return process.memoryUsage().heapUsed / 1e6;
 }
 
-async function sample(rounds: number): Promise<Sample> {
-  const result = { small: [] as number[], large: [] as number[], unchanged: [] as number[], task: [] as number[], heapMb: 0 };
+/** One mesh's part of a launch; it goes on when it is its turn. */
+async function* steps(rounds: number): AsyncGenerator<Found, void> {
   const small = new Rig(1);
   await small.configure(5000);
   const smalls = [small.eds(5000, 1), small.eds(5000, 2)];
-  for (let i = 0; i < 40; i++) await small.push(smalls[i % 2] as Uint8Array);
-  for (let i = 0; i < rounds * 4; i++) result.small.push((await small.push(smalls[i % 2] as Uint8Array)).ms);
+  for (let i = -40; i < rounds * 4; i++) {
+    const { ms } = await small.push(smalls[i & 1] as Uint8Array);
+    yield i < 0 ? {} : { small: ms };
+  }
   await small.engine.close(0);
 
   const large = new Rig(10);
@@ -142,56 +147,97 @@ async function sample(rounds: number): Promise<Sample> {
   const before = heap();
   await large.push(larges[0] as Uint8Array);
   if (large.endpoints !== 100_000) throw new Error(`expected 100 000 endpoints, found ${large.endpoints}`);
-  result.heapMb = heap() - before;
-  for (let i = 0; i < 6; i++) await large.push(larges[(i + 1) % 2] as Uint8Array);
-  for (let i = 0; i < rounds; i++) {
-    const { ms, longestTask } = await large.push(larges[(i + 1) % 2] as Uint8Array);
-    result.large.push(ms);
-    result.task.push(longestTask);
-    const same = decodeDiscoveryResponse(larges[(i + 1) % 2] as Uint8Array);
-    if (same.resources.length !== 10) throw new Error('the response was lost');
-    result.unchanged.push((await large.push(larges[(i + 1) % 2] as Uint8Array)).ms);
+  yield { heap: heap() - before };
+  for (let i = -6; i < rounds; i++) {
+    const bytes = larges[(i + 1) & 1] as Uint8Array;
+    const { ms, longestTask } = await large.push(bytes);
+    yield i < 0 ? {} : { large: ms, task: longestTask };
+    const same = await large.push(bytes);
+    yield i < 0 ? {} : { unchanged: same.ms };
   }
   await large.engine.close(0);
-  return result;
 }
 
-async function launch(rounds: number): Promise<Sample> {
-  const child = spawn(process.execPath, ['--expose-gc', '--disable-warning=ExperimentalWarning', fileURLToPath(import.meta.url), '--sample', String(rounds)], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let output = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => {
-    output += text;
-  });
-  const [code] = (await once(child, 'close')) as [number | null];
-  if (code !== 0) throw new Error(`a launch of the update bench ended with ${String(code)}`);
-  return JSON.parse(output) as Sample;
+class Twin {
+  readonly #process: ChildProcess;
+  readonly #lines: AsyncIterator<string>;
+
+  constructor(rounds: number) {
+    this.#process = spawn(process.execPath, ['--expose-gc', '--disable-warning=ExperimentalWarning', fileURLToPath(import.meta.url), '--sample', String(rounds)], { stdio: ['pipe', 'pipe', 'inherit'] });
+    if (this.#process.stdout === null) throw new Error('no output');
+    this.#lines = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
+  }
+
+  /** Undefined after the last step. */
+  async step(): Promise<Found | undefined> {
+    this.#process.stdin?.write('\n');
+    const line = await this.#lines.next();
+    if (line.done === true) throw new Error('a launch of the update bench ended early');
+    return line.value === 'end' ? undefined : (JSON.parse(line.value) as Found);
+  }
+
+  close(): void {
+    this.#process.kill();
+  }
 }
+
+async function beTwin(rounds: number): Promise<void> {
+  const turns = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+  await turns.next();
+  for await (const found of steps(rounds)) {
+    process.stdout.write(`${JSON.stringify(found)}\n`);
+    if ((await turns.next()).done === true) return;
+  }
+  process.stdout.write('end\n');
+}
+
+/** `a` of a pair is the mesh that is measured, `b` its twin. */
+type Pairs = Record<Measured, Pair[]>;
+
+async function launch(rounds: number, seed: number, into: Pairs): Promise<void> {
+  const random = new SeededRandom(seed);
+  const twins = { a: new Twin(rounds), b: new Twin(rounds) };
+  try {
+    for (;;) {
+      const found: { a?: Found | undefined; b?: Found | undefined } = {};
+      for (const which of shuffled(['a', 'b'] as const, random)) found[which] = await twins[which].step();
+      const { a, b } = found;
+      if (a === undefined || b === undefined) return;
+      for (const name of Object.keys(a) as Measured[]) into[name].push({ a: a[name] ?? Number.NaN, b: b[name] ?? Number.NaN });
+    }
+  } finally {
+    twins.a.close();
+    twins.b.close();
+  }
+}
+
+/** Each launch has one figure of the heap, and fewer than five have no interval worth the name: then it is reported without its target. */
+const HEAP_LAUNCHES = 5;
 
 export async function run({ quick, progress }: BenchOptions): Promise<BenchRow[]> {
-  const launches = quick ? 2 : 4;
-  const rounds = quick ? 10 : 30;
-  progress(`update: ${launches} launches of ${rounds} rounds${quick ? ' (full: 4 of 30)' : ''}`);
-  const samples: Sample[] = [];
+  const launches = HEAP_LAUNCHES;
+  const rounds = quick ? 10 : 40;
+  progress(`update: ${launches} launches of ${rounds} rounds${quick ? ' (full: 40 rounds)' : ''}`);
+  const pairs: Pairs = { small: [], large: [], unchanged: [], task: [], heap: [] };
   for (let i = 0; i < launches; i++) {
-    samples.push(await launch(rounds));
+    await launch(rounds, i + 1, pairs);
     progress(`update: launch ${i + 1} of ${launches} done`);
   }
-  const row = (name: string, metric: string, values: readonly number[], target: number): BenchRow => {
-    // Halves of the same series against each other: the error bar of an absolute figure.
-    const halves = [values.filter((_, i) => i % 2 === 0), values.filter((_, i) => i % 2 === 1)].map(median);
-    const ratio = (halves[1] ?? 1) / (halves[0] ?? 1);
-    return rounded(benchRow({ name, metric, target }, estimate(values, median), [Math.min(ratio, 1 / ratio), Math.max(ratio, 1 / ratio)]));
+  const row = (what: Measured, name: string, metric: string, target: number): BenchRow => {
+    const found = estimate(pairs[what].map(({ a }) => a), median);
+    const judged = what !== 'heap' || pairs.heap.length >= HEAP_LAUNCHES;
+    return rounded(benchRow({ name, metric, ...(judged ? { target } : {}) }, found, estimate(pairs[what], ratioOfSums)));
   };
   return [
-    row('EDS, 5 000 endpoints, one changed', 'ms from bytes to pickers', samples.flatMap((s) => s.small), 5),
-    row('EDS, 100 000 endpoints, ten changed', 'ms from bytes to pickers', samples.flatMap((s) => s.large), 60),
-    row('EDS, 100 000 endpoints, longest task', 'ms of the longest event-loop task', samples.flatMap((s) => s.task), 8),
-    row('EDS, 100 000 endpoints, retained', 'MB of heap', samples.map((s) => s.heapMb), 25),
-    row('EDS, 100 000 endpoints, unchanged', 'ms from bytes to reply', samples.flatMap((s) => s.unchanged), 6),
+    row('small', 'EDS, 5 000 endpoints, one changed', 'ms from bytes to pickers', 5),
+    row('large', 'EDS, 100 000 endpoints, ten changed', 'ms from bytes to pickers', 60),
+    row('task', 'EDS, 100 000 endpoints, longest task', 'ms of the longest event-loop task', 8),
+    row('heap', 'EDS, 100 000 endpoints, retained', 'MB of heap', 25),
+    row('unchanged', 'EDS, 100 000 endpoints, unchanged', 'ms from bytes to reply', 6),
   ];
 }
 
 if (process.argv[2] === '--sample') {
-  process.stdout.write(JSON.stringify(await sample(Number(process.argv[3]))));
+  await beTwin(Number(process.argv[3]));
   process.exit(0);
 }

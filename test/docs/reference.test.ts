@@ -42,7 +42,7 @@ test('failures.md has every error code', () => {
 });
 
 test('options.md has every option of createMesh', () => {
-  const body = /export interface MeshOptions \{([^]*?)\n\}/.exec(source('src/start.ts'))?.[1] ?? '';
+  const body = /export interface MeshOptions \{([^]*?)\n\}/.exec(source('src/options.ts'))?.[1] ?? '';
   const options = [...body.matchAll(/^ {2}readonly (\w+)\?:/gm)].map(([, name]) => name);
   expect(options.length).toBeGreaterThan(5);
   expect(table('docs/reference/options.md', 'Option').map(([name]) => name)).toEqual(options);

@@ -154,11 +154,16 @@ test('INMESH_DISABLE=1 does nothing at all: no slot is touched, nothing but the 
 
 test('without any configuration it stops at once and says where it looked', async () => {
   const { code, err, out } = await run(`console.log('started');`, { flags: REGISTER });
-  expect([code === 0, out]).toEqual([false, '']);
-  expect(err).toContain('no configuration was found. Looked in this order: the argument of createMesh, GRPC_XDS_BOOTSTRAP');
+  expect([code, out]).toEqual([1, '']);
+  // One line: nobody can catch it, and a stack trace of ours would say nothing.
+  expect(err).toMatch(/^inmesh: no configuration was found\. Looked in this order: the argument of createMesh, GRPC_XDS_BOOTSTRAP.*\n$/);
   const broken = await run(`console.log('started');`, { flags: REGISTER, files: { 'mesh.yaml': 'version: 1\nservises: {}\n' } });
-  expect(broken.code).not.toBe(0);
-  expect(broken.err).toMatch(/mesh\.yaml:2:1/);
+  expect([broken.code, broken.out]).toEqual([1, '']);
+  expect(broken.err).toMatch(/^inmesh: [^]*mesh\.yaml:2:1/);
+  expect(broken.err).not.toMatch(/^ +at |undefined/m);
+  const include = await run(`console.log('started');`, { flags: REGISTER, env: { INMESH_INCLUDE: 'a*b' }, files: { 'mesh.yaml': 'version: 1\nservices: {}\n' } });
+  expect([include.code, include.err.split('\n').length]).toEqual([1, 2]);
+  expect(include.err).toMatch(/^inmesh: INMESH_INCLUDE: "a\*b" has a \*/);
 });
 
 describe('what a process loads', () => {

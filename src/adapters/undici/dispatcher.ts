@@ -7,7 +7,7 @@ import type { OutboundEngine } from '../../core/engine.ts';
 import { MeshError } from '../../core/errors.ts';
 import type { Transport } from '../../core/transport.ts';
 import type { ExchangeOwner } from './exchange.ts';
-import { Exchange } from './exchange.ts';
+import { Exchange, specimens } from './exchange.ts';
 import type { HandlerV2 } from './handler-v2.ts';
 import { V2Handler } from './handler-v2.ts';
 import { addMethods, createAgent, Dispatcher } from './library.ts';
@@ -47,6 +47,8 @@ export class MeshDispatcher extends Dispatcher implements ExchangeOwner {
   readonly #previous: DispatcherType | undefined;
   readonly #before: readonly [first: DispatcherType | undefined, second: DispatcherType | undefined];
   #agent: DispatcherType | undefined;
+  /** Only held. */
+  readonly specimens: readonly object[];
   readonly #origins = new Map<string, Origin>();
   /** The origin of the call before: most applications call few. */
   #last: Origin = { text: '', scheme: '', authority: '', included: false, epoch: -1 };
@@ -57,6 +59,7 @@ export class MeshDispatcher extends Dispatcher implements ExchangeOwner {
     this.transport = options.transport;
     this.onFailure = options.onFailure;
     this.#previous = options.previous;
+    this.specimens = specimens(this);
     this.#before = [globalDispatcher(FIRST_SLOT), globalDispatcher(SECOND_SLOT)];
   }
 

@@ -183,7 +183,7 @@ export function rawHeader(raw: RawHeaders, name: string): string | undefined {
 
 /** A response head and its headers in one object; `raw` is what goes on to the application. */
 export class ResponseHead implements ReplyHead, HeaderMap {
-  readonly status: number;
+  status: number;
   raw: RawHeaders;
 
   constructor(status: number, raw: RawHeaders) {

@@ -55,7 +55,7 @@ export class Checks {
   }
 
   #include(pattern: string, path: string): void {
-    const body = pattern.replace(/^\*|\*$/, '').replace(/:\d+$/, '');
+    const body = pattern.replace(/:\d+$/, '').replace(/^\*|\*$/, '');
     if (body.includes('*')) this.#reader.at(path, `"${pattern}" has a * in the middle`, 'A * stands at the beginning or at the end.');
     else if (body !== '' && !/^[A-Za-z0-9_.:[\]-]+$/.test(body)) this.#reader.at(path, `"${pattern}" is not a host pattern`, 'Write it like *.svc.cluster.local, without a scheme or path.');
   }

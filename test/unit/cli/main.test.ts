@@ -39,6 +39,7 @@ describe('inmesh', () => {
       const { code, out } = await run(...args);
       expect(code).toBe(0);
       expect(out).toContain(`Usage: inmesh ${name}`);
+      expect(out).not.toMatch(/ $/m);
       expect(out).toContain(`Example:\n  ${command.example.split('\n')[0]}`);
       for (const [option] of command.options) expect(out).toContain(`  ${option} `);
     }
@@ -55,7 +56,7 @@ describe('inmesh', () => {
   });
 
   test.each([
-    [['serve', '--prot', '1'], /Unknown option '--prot'[\s\S]*See inmesh serve --help/],
+    [['serve', '--prot', '1'], /^inmesh serve: Unknown option '--prot'\nSee inmesh serve --help\.\n$/],
     [['serve', 'a.yaml', 'b.yaml'], /one file is served, not 2/],
     [['serve', 'a.yaml', '--port', '70000'], /--port 70000 is not a port/],
     [['serve', 'a.yaml', '--port', 'x'], /--port x is not a port/],

@@ -11,6 +11,7 @@ test('the state over a life', async () => {
     state: 'waiting',
     problem: '',
     include: undefined,
+    hosts: [],
     callsInFlight: 0,
     source: undefined,
     listeners: [],
@@ -129,4 +130,58 @@ test('clusters: endpoints as they are, and what is in use while a call runs', as
   expect(describe(engine).clusters[0]).toMatchObject({ endpoints: [], note: 'endpoints "c": timed out' });
   expect(JSON.parse(JSON.stringify(describe(engine)))).toBeDefined();
   await engine.close(0);
+});
+
+test('hosts: which rule applied to what was asked about, and the listener or the reason', async () => {
+  const { engine, source, send, call } = engineSetup({ attach: false });
+  engine.include = hostPatterns(['shop', 'cart', '*.local']);
+  engine.includeRule = 'option';
+  expect([engine.includes('shop'), engine.includes('example.com')]).toEqual([true, false]);
+  expect(describe(engine).hosts).toEqual([
+    { authority: 'shop', included: true, by: 'option', reason: 'the configuration is awaited' },
+    { authority: 'example.com', included: false, by: 'option' },
+  ]);
+  engine.attach(source, engine.include, NO_TLS);
+  source
+    .put('listener', 'shop', apiListener('shop', routesTo('r', 'c')))
+    .cluster('c', 1)
+    .put('listener', 'target', apiListener('target', routesTo('r2', 'c')))
+    .fail('listener', 'cart', 'gone')
+    .push();
+  await send('shop');
+  await send('cart');
+  // No pattern names it, so only an `xds:///` target can have brought it here.
+  await send('target');
+  expect(engine.open(call('late.local'))).toBeUndefined();
+  const hosts = describe(engine).hosts.toSorted((a, b) => (a.authority < b.authority ? -1 : 1));
+  expect(hosts).toEqual([
+    { authority: 'cart', included: true, by: 'option', reason: 'listener "cart": gone' },
+    { authority: 'example.com', included: false, by: 'option' },
+    { authority: 'late.local', included: true, by: 'option', reason: 'asked for listener "late.local"' },
+    { authority: 'shop', included: true, by: 'option', listener: 'shop' },
+    { authority: 'target', included: true, by: 'xds target', listener: 'target' },
+  ]);
+  // Looking changes nothing: nothing more is asked for, and it says the same again.
+  const { asked } = source;
+  expect(describe(engine).hosts.length).toBe(5);
+  expect(source.asked).toEqual(asked);
+  expect(JSON.parse(JSON.stringify(describe(engine))).hosts).toEqual(describe(engine).hosts);
+});
+
+test('hosts: without patterns those of the file; without a source the problem', () => {
+  const { engine, source } = engineSetup();
+  source.put('listener', 'shop', apiListener('shop', routesTo('r', 'c'))).push();
+  engine.includes('shop');
+  expect(describe(engine).hosts).toMatchObject([{ authority: 'shop', included: true, by: 'mesh.yaml hosts' }]);
+  const broken = engineSetup({ attach: false }).engine;
+  broken.abandon('no way', hostPatterns(['a']));
+  broken.includes('a');
+  expect(describe(broken).hosts).toMatchObject([{ authority: 'a', included: true, reason: 'no way' }]);
+});
+
+test('hosts: the newest 1000', () => {
+  const { engine } = engineSetup({ include: ['shop'] });
+  for (let i = 0; i < 1005; i++) engine.includes(`h${i}`);
+  const { hosts } = describe(engine);
+  expect([hosts.length, hosts[0]?.authority, hosts.at(-1)?.authority]).toEqual([1000, 'h5', 'h1004']);
 });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Environment } from '../../../src/core/environment.ts';
 import { silentLogger } from '../../../src/core/log.ts';
+import { describe as describeMesh } from '../../../src/describe.ts';
 import type { MeshOptions } from '../../../src/start.ts';
 import { start, VERSION } from '../../../src/start.ts';
 import { FakeClock } from '../../../src/testing/index.ts';
@@ -136,6 +137,22 @@ test('include: the option, INMESH_INCLUDE, the key of the file, the hosts of the
   expect(await included({ config: 'plain.yaml' }, {})).toEqual([false, false, false, false, true]);
   // Over xDS nothing is asked for unless it is named: the rest of the world never waits.
   expect(await included({ bootstrap: JSON.parse(bootstrap('x')) as object }, {})).toEqual([false, false, false, false, false]);
+});
+
+test.each<[string, MeshOptions, Environment, string]>([
+  ['the option', { include: ['*.x'] }, { INMESH_INCLUDE: '*.y' }, 'option'],
+  ['INMESH_INCLUDE', {}, { INMESH_INCLUDE: '*.y' }, 'INMESH_INCLUDE'],
+  ['the key of the file', {}, {}, 'mesh.yaml include'],
+  ['the hosts of the file', { config: 'plain.yaml' }, {}, 'mesh.yaml hosts'],
+  ['nothing', { bootstrap: JSON.parse(bootstrap('x')) as object }, {}, 'none'],
+  ['INMESH_INCLUDE over xDS', { bootstrap: JSON.parse(bootstrap('x')) as object }, { INMESH_INCLUDE: '*.y' }, 'INMESH_INCLUDE'],
+])('describe() names the rule: %s', async (_name, options, env, rule) => {
+  inFolder({ 'mesh.yaml': `${YAML}include: ["*.file"]\n`, 'plain.yaml': YAML });
+  const { engine, attached } = start({ logger: silentLogger, ...options }, env);
+  onTestFinished(() => engine.close(0));
+  await attached;
+  engine.includes('a.x');
+  expect(describeMesh(engine).hosts).toMatchObject([{ authority: 'a.x', by: rule }]);
 });
 
 test('after close nothing is left on the clock', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MeshError } from '../../../src/core/errors.ts';
-import { bootstrapFromEnvironment, missingBootstrap, readBootstrap } from '../../../src/xds/bootstrap.ts';
+import { readBootstrap } from '../../../src/xds/bootstrap.ts';
 
 const server = { server_uri: 'cp:1', channel_creds: [{ type: 'insecure' }] };
 const minimal = { xds_servers: [server] };
@@ -57,9 +57,9 @@ describe('good bootstraps', () => {
 
   test('server features that are no strings, unknown fields, and unknown provider plugins are left out', () => {
     const found = read({
-      xds_servers: [{ ...server, server_features: ['a', 5, null, { b: 1 }], call_creds: [{ type: 'unknown' }], other: 1 }],
+      xds_servers: [{ ...server, server_features: ['a', 5, null, { b: 1 }], call_creds: [{ type: 'unknown', config: { any: 1 } }], other: 1 }],
       certificate_providers: { ours: { plugin_name: 'file_watcher', config: { ca_certificate_file: '/ca' } }, theirs: { plugin_name: 'meshca', config: 5 } },
-      allowed_grpc_services: 7,
+      allowed_grpc_services: { 'dns:///limits': { channel_creds: [{ type: 'alts' }], call_creds: [{ type: 'unknown' }] }, none: null },
     });
     expect(found.servers[0]?.features).toEqual(['a']);
     expect(Object.keys(found.certificateProviders)).toEqual(['ours']);
@@ -113,6 +113,15 @@ const BAD: readonly (readonly [title: string, document: unknown, message: string
   ['credential without type', withServer({ channel_creds: [{}] }), `${CREDENTIALS}[0].type is missing`],
   ['none supported', withServer({ channel_creds: [{ type: 'google_default' }, { type: 'alts' }] }), `${CREDENTIALS} has no type that inmesh supports (found google_default, alts)`],
   ['call credentials no array', withServer({ call_creds: 'x' }), 'xds_servers[0].call_creds must be an array, found "x"'],
+  ['call credential no object', withServer({ call_creds: ['jwt'] }), 'xds_servers[0].call_creds[0] must be an object, found "jwt"'],
+  ['call credential without type', withServer({ call_creds: [{ type: 'x' }, {}] }), 'xds_servers[0].call_creds[1].type is missing'],
+  ['call credential type no string', withServer({ call_creds: [{ type: 5 }] }), 'xds_servers[0].call_creds[0].type must be a string, found 5'],
+  ['call credential config no object', withServer({ call_creds: [{ type: 'x', config: 5 }] }), 'xds_servers[0].call_creds[0].config must be an object, found 5'],
+  ['allowed services no object', { ...minimal, allowed_grpc_services: 7 }, 'allowed_grpc_services must be an object, found 7'],
+  ['allowed service no object', { ...minimal, allowed_grpc_services: { a: [] } }, 'allowed_grpc_services.a must be an object, found an array'],
+  ['allowed service credentials no array', { ...minimal, allowed_grpc_services: { a: { channel_creds: {} } } }, 'allowed_grpc_services.a.channel_creds must be an array, found an object'],
+  ['allowed service credential without type', { ...minimal, allowed_grpc_services: { a: { channel_creds: [{}] } } }, 'allowed_grpc_services.a.channel_creds[0].type is missing'],
+  ['allowed service call credential bad', { ...minimal, allowed_grpc_services: { 'dns:///x': { call_creds: [1] } } }, 'allowed_grpc_services["dns:///x"].call_creds[0] must be an object, found 1'],
   ['features no array', withServer({ server_features: 'xds_v3' }), 'xds_servers[0].server_features must be an array, found "xds_v3"'],
   ['tls config no object', withTls([]), `${CREDENTIALS}[0].config must be an object, found an array`],
   ['tls key missing', withTls({ certificate_file: '/c' }), `${CREDENTIALS}[0].config.private_key_file is missing, but certificate_file is set`],
@@ -157,38 +166,5 @@ describe('bad bootstraps name the field and the file', () => {
     const problem = problemOf(() => readBootstrap('{"xds_servers": [}', '/etc/b.json'));
     expect(problem.code).toBe('ERR_MESH_BOOTSTRAP');
     expect(problem.message).toContain("xDS bootstrap /etc/b.json: not JSON: Unexpected token '}'");
-  });
-});
-
-describe('where it comes from', () => {
-  const files = new Map([['/b.json', JSON.stringify({ ...minimal, node: { id: 'file' } })]]);
-  const readFile = (path: string): string => {
-    const text = files.get(path);
-    if (text === undefined) throw new Error(`ENOENT: ${path}`);
-    return text;
-  };
-  const text = JSON.stringify({ ...minimal, node: { id: 'text' } });
-
-  test('the file wins over the text', () => {
-    const found = bootstrapFromEnvironment({ GRPC_XDS_BOOTSTRAP: '/b.json', GRPC_XDS_BOOTSTRAP_CONFIG: text }, readFile);
-    expect([found?.node.id, found?.origin]).toEqual(['file', '/b.json']);
-  });
-
-  test('the text is used without a file', () => {
-    const found = bootstrapFromEnvironment({ GRPC_XDS_BOOTSTRAP: '', GRPC_XDS_BOOTSTRAP_CONFIG: text }, readFile);
-    expect([found?.node.id, found?.origin]).toEqual(['text', 'GRPC_XDS_BOOTSTRAP_CONFIG']);
-  });
-
-  test('a file that cannot be read is an error, whatever the text says', () => {
-    const problem = problemOf(() => bootstrapFromEnvironment({ GRPC_XDS_BOOTSTRAP: '/no.json', GRPC_XDS_BOOTSTRAP_CONFIG: text }, readFile));
-    expect(problem.code).toBe('ERR_MESH_BOOTSTRAP');
-    expect(problem.message).toBe('xDS bootstrap /no.json (named by GRPC_XDS_BOOTSTRAP) cannot be read: ENOENT: /no.json');
-  });
-
-  test('neither: undefined, and a clear error for those who need one (peer defect 18)', () => {
-    expect(bootstrapFromEnvironment({}, readFile)).toBeUndefined();
-    expect(missingBootstrap('xds:///greeter').message).toBe(
-      'xds:///greeter needs an xDS bootstrap, and there is none. Set GRPC_XDS_BOOTSTRAP to the path of a bootstrap file, or GRPC_XDS_BOOTSTRAP_CONFIG to its text',
-    );
   });
 });

@@ -1,0 +1,190 @@
+/**
+ * One xDS client for the whole process: meshes with the same bootstrap share it, and so its streams and its cache. Each has a view of its
+ * own, a `ConfigSource`; the client is asked for what any of them wants, and closed with the last. Opening it is left to the caller.
+ */
+import type { Bootstrap } from '../config/bootstrap.ts';
+import type { ConfigSource, ResourceKey, ResourceKind, ResourceState, ResourceTypes, SourceDescription } from '../config/resource.ts';
+import type { LogFields, Logger } from '../core/log.ts';
+
+/** Several installs of inmesh may be in one process; the key of an entry has the version, so that only equals meet. */
+const REGISTRY: unique symbol = Symbol.for('inmesh.xds.1') as never;
+
+type Registry = Map<string, SharedClient>;
+
+function registry(): Registry {
+  const place = globalThis as { [REGISTRY]?: Registry };
+  return (place[REGISTRY] ??= new Map());
+}
+
+/** What must be equal for sharing: the whole bootstrap but where it was read, since names, credentials and providers are all in it. */
+export function sharingKey(bootstrap: Bootstrap, wildcard: boolean, version: string): string {
+  return JSON.stringify([version, wildcard, { ...bootstrap, origin: '' }], (_key, value: unknown) =>
+    typeof value === 'object' && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : value,
+  );
+}
+
+/** A view of the client of this key; `open` makes the client when there is none. What the client logs goes to the loggers of all views. */
+export function shareClient(key: string, log: Logger, open: (log: Logger) => ConfigSource): ConfigSource {
+  const clients = registry();
+  let shared = clients.get(key);
+  if (shared === undefined) {
+    shared = new SharedClient(open, () => clients.delete(key));
+    clients.set(key, shared);
+  }
+  return shared.view(log);
+}
+
+const idOf = ({ kind, name }: ResourceKey): string => `${kind} ${name}`;
+
+class SharedClient {
+  readonly client: ConfigSource;
+  readonly #views = new Set<ClientView>();
+  readonly #onLast: () => void;
+  /** True while the views are told of a change: what they want meanwhile is asked for once, at the end. */
+  #telling = false;
+  #stale = false;
+
+  constructor(open: (log: Logger) => ConfigSource, onLast: () => void) {
+    this.#onLast = onLast;
+    this.client = open(new ViewsLogger(this.#views));
+    this.client.onChange(() => this.#tell());
+  }
+
+  view(log: Logger): ClientView {
+    const view = new ClientView(this, log);
+    this.#views.add(view);
+    return view;
+  }
+
+  wants(id: string): boolean {
+    for (const view of this.#views) if (view.wanted.has(id)) return true;
+    return false;
+  }
+
+  /** Asks for the union. Within a change only at its end: what one view gives up may be what the next one is about to want. */
+  ask(): void {
+    if (this.#telling) {
+      this.#stale = true;
+      return;
+    }
+    const union = new Map<string, ResourceKey>();
+    for (const { wanted } of this.#views) for (const [id, key] of wanted) union.set(id, key);
+    this.client.want([...union.values()]);
+  }
+
+  /** Closes the client with its last view. */
+  async remove(view: ClientView): Promise<void> {
+    if (!this.#views.delete(view)) return;
+    if (this.#views.size > 0) {
+      this.ask();
+      return;
+    }
+    this.#onLast();
+    await this.client.close();
+  }
+
+  #tell(): void {
+    this.#telling = true;
+    for (const view of this.#views) view.tell();
+    this.#telling = false;
+    if (!this.#stale) return;
+    this.#stale = false;
+    this.ask();
+  }
+}
+
+/** One mesh's part of a shared client. */
+class ClientView implements ConfigSource {
+  readonly name: string;
+  readonly log: Logger;
+  wanted: ReadonlyMap<string, ResourceKey> = new Map();
+  readonly #shared: SharedClient;
+  #listener: (() => void) | undefined;
+  #closed = false;
+
+  constructor(shared: SharedClient, log: Logger) {
+    this.#shared = shared;
+    this.log = log;
+    this.name = shared.client.name;
+  }
+
+  get<K extends ResourceKind>(kind: K, name: string): ResourceState<ResourceTypes[K]> {
+    return this.#shared.client.get(kind, name);
+  }
+
+  want(keys: readonly ResourceKey[]): void {
+    if (this.#closed) return;
+    const wanted = new Map(keys.map((key) => [idOf(key), key] as const));
+    // What another view has asked for already is new to this one: the client will not tell of it.
+    const known = [...wanted].some(
+      ([id, { kind, name }]) => !this.wanted.has(id) && this.#shared.wants(id) && this.get(kind, name).status !== 'waiting',
+    );
+    this.wanted = wanted;
+    this.#shared.ask();
+    if (known) queueMicrotask(() => this.tell());
+  }
+
+  onChange(listener: () => void): void {
+    this.#listener = listener;
+  }
+
+  listeners(): readonly string[] {
+    return this.#shared.client.listeners();
+  }
+
+  candidates(authority: string): readonly string[] {
+    return this.#shared.client.candidates(authority);
+  }
+
+  inboundListener(host: string, port: number): string | undefined {
+    return this.#shared.client.inboundListener(host, port);
+  }
+
+  describe(): SourceDescription {
+    return this.#shared.client.describe();
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#shared.remove(this);
+  }
+
+  tell(): void {
+    if (this.#closed) return;
+    try {
+      this.#listener?.();
+    } catch (error) {
+      // The other meshes must hear of the change all the same.
+      this.log.error('a configuration could not be applied', { error: error instanceof Error ? error.stack : String(error) });
+    }
+  }
+}
+
+/** The loggers of all views, each told once. */
+class ViewsLogger implements Logger {
+  readonly #views: ReadonlySet<ClientView>;
+
+  constructor(views: ReadonlySet<ClientView>) {
+    this.#views = views;
+  }
+
+  debug(message: string, fields?: LogFields): void {
+    for (const log of this.#loggers()) log.debug(message, fields);
+  }
+  info(message: string, fields?: LogFields): void {
+    for (const log of this.#loggers()) log.info(message, fields);
+  }
+  warn(message: string, fields?: LogFields): void {
+    for (const log of this.#loggers()) log.warn(message, fields);
+  }
+  error(message: string, fields?: LogFields): void {
+    for (const log of this.#loggers()) log.error(message, fields);
+  }
+
+  #loggers(): ReadonlySet<Logger> {
+    return new Set(Array.from(this.#views, (view) => view.log));
+  }
+}
