@@ -75,7 +75,8 @@ function unknownKey(what: string, key: string, known: readonly string[]): MeshEr
 }
 
 const path: Check = (value, name) => {
-  if (typeof value !== 'string' || value === '') throw wrong(name, 'a path', value, 'Give the path of a mesh.yaml, or of a bootstrap (.json)');
+  if (typeof value !== 'string' || value === '')
+    throw wrong(name, 'a path', value, 'Give the path of a mesh.yaml, or of a bootstrap (.json)');
 };
 
 const bool: Check = (value, name) => {
@@ -165,7 +166,8 @@ export function checkOptions(options: unknown): MeshOptions {
     path(options, 'the argument of createMesh');
     return { config: options };
   }
-  if (!isObject(options)) throw wrong('the argument of createMesh', 'a path or an object of options', options, 'Leave it out to use the environment');
+  if (!isObject(options))
+    throw wrong('the argument of createMesh', 'a path or an object of options', options, 'Leave it out to use the environment');
   const known = Object.keys(CHECKS) as (keyof MeshOptions)[];
   for (const [key, value] of Object.entries(options)) {
     const name = known.find((candidate) => candidate === key);

@@ -15,7 +15,8 @@ export function register(): Mesh {
   attached.catch((error: unknown) => engine.parts.log.error('the mesh could not start', { error: String(error) }));
   const mesh = new Mesh(engine, { onFailure: 'response', startTimeoutMs: engine.parts.startTimeoutMs });
   const { dispatcher } = mesh;
-  for (const slot of SLOTS) Object.defineProperty(globalThis, slot, { value: dispatcher, writable: true, enumerable: false, configurable: false });
+  for (const slot of SLOTS)
+    Object.defineProperty(globalThis, slot, { value: dispatcher, writable: true, enumerable: false, configurable: false });
   return mesh;
 }
 

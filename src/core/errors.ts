@@ -29,7 +29,10 @@ export class MeshError extends Error {
   declare readonly failure?: Failure;
 
   constructor(code: MeshErrorCode, message: string, details: MeshErrorDetails = {}) {
-    super(details.cure === undefined ? message : `${message}. ${details.cure}`, details.cause === undefined ? undefined : { cause: details.cause });
+    super(
+      details.cure === undefined ? message : `${message}. ${details.cure}`,
+      details.cause === undefined ? undefined : { cause: details.cause },
+    );
     this.code = code;
     if (details.cure !== undefined) this.cure = details.cure;
     if (details.failure !== undefined) this.failure = details.failure;

@@ -81,12 +81,16 @@ class Queue {
   #run(): void {
     this.#driver = undefined;
     const now = performance.now();
-    while (this.head !== undefined && this.head.due <= now + 0.5) {
-      const { alarm } = this.head;
-      this.unlink(this.head);
-      alarm?.onAlarm();
+    try {
+      while (this.head !== undefined && this.head.due <= now + 0.5) {
+        const { alarm } = this.head;
+        this.unlink(this.head);
+        alarm?.onAlarm();
+      }
+    } finally {
+      // An alarm that throws must not leave the others of its queue without a driver.
+      if (this.head !== undefined && this.#driver === undefined) this.#arm(this.head.due - now);
     }
-    if (this.head !== undefined && this.#driver === undefined) this.#arm(this.head.due - now);
   }
 }
 

@@ -5,7 +5,13 @@
 import { dirname } from 'node:path';
 import { MeshError } from '../core/errors.ts';
 import type {
-  AuthorityConfig, Bootstrap, CertificateProviderConfig, ChannelCredentialsConfig, FileWatcherConfig, NodeConfig, XdsServerConfig,
+  AuthorityConfig,
+  Bootstrap,
+  CertificateProviderConfig,
+  ChannelCredentialsConfig,
+  FileWatcherConfig,
+  NodeConfig,
+  XdsServerConfig,
 } from '../config/bootstrap.ts';
 import { JsonFields } from './bootstrap-json.ts';
 
@@ -19,12 +25,14 @@ function readFiles(fields: JsonFields | undefined): FileWatcherConfig {
   const refreshIntervalMs = fields?.durationMs('refresh_interval') ?? DEFAULT_REFRESH_MS;
   if (fields !== undefined) {
     if ((certificateFile === undefined) !== (privateKeyFile === undefined)) {
-      const [given, other] = certificateFile === undefined ? ['private_key_file', 'certificate_file'] : ['certificate_file', 'private_key_file'];
+      const [given, other] =
+        certificateFile === undefined ? ['private_key_file', 'certificate_file'] : ['certificate_file', 'private_key_file'];
       throw fields.problem(other, `is missing, but ${given} is set`, 'Give both or neither');
     }
     if (refreshIntervalMs <= 0) throw fields.problem('refresh_interval', 'must be more than 0');
     // Ignoring it would trust other roots than the ones asked for.
-    if (fields.has('spiffe_trust_bundle_map_file')) throw fields.problem('spiffe_trust_bundle_map_file', 'is not supported yet', 'Use ca_certificate_file');
+    if (fields.has('spiffe_trust_bundle_map_file'))
+      throw fields.problem('spiffe_trust_bundle_map_file', 'is not supported yet', 'Use ca_certificate_file');
   }
   return { certificateFile, privateKeyFile, caCertificateFile: fields?.string('ca_certificate_file'), refreshIntervalMs };
 }
@@ -42,7 +50,11 @@ function readCredentials(server: JsonFields): ChannelCredentialsConfig {
     if (type === 'tls') return { type, ...readFiles(entry.fields('config')) };
     seen.push(type);
   }
-  throw server.problem('channel_creds', `has no type that inmesh supports (found ${seen.join(', ')})`, `Supported are: ${SUPPORTED_CREDENTIALS}`);
+  throw server.problem(
+    'channel_creds',
+    `has no type that inmesh supports (found ${seen.join(', ')})`,
+    `Supported are: ${SUPPORTED_CREDENTIALS}`,
+  );
 }
 
 /** No type of call credentials is supported yet, and unknown ones are skipped (gRFC A97); a wrong JSON type is wrong all the same. */
@@ -78,7 +90,9 @@ function readServer(value: unknown, path: string, origin: string): XdsServerConf
 }
 
 function readServers(fields: JsonFields): readonly XdsServerConfig[] {
-  return (fields.array('xds_servers') ?? []).map((server, index) => readServer(server, `${fields.pathOf('xds_servers')}[${index}]`, fields.origin));
+  return (fields.array('xds_servers') ?? []).map((server, index) =>
+    readServer(server, `${fields.pathOf('xds_servers')}[${index}]`, fields.origin),
+  );
 }
 
 function readNode(fields: JsonFields | undefined): NodeConfig {
@@ -110,7 +124,11 @@ function readProviders(fields: JsonFields | undefined): Record<string, Certifica
       throw config.problem('', 'names no files', 'Give certificate_file with private_key_file, or ca_certificate_file, or all three');
     }
     if (files.certificateFile !== undefined && dirname(files.certificateFile) !== dirname(files.privateKeyFile ?? '')) {
-      throw config.problem('private_key_file', 'must be in the same directory as certificate_file', 'Both are replaced together by one rename of that directory');
+      throw config.problem(
+        'private_key_file',
+        'must be in the same directory as certificate_file',
+        'Both are replaced together by one rename of that directory',
+      );
     }
     providers[instance] = { plugin: 'file_watcher', ...files };
   }
@@ -124,7 +142,10 @@ function readAuthorities(fields: JsonFields | undefined, servers: readonly XdsSe
     const prefix = `xdstp://${authority}/`;
     const template = entry?.string('client_listener_resource_name_template') || `${prefix}envoy.config.listener.v3.Listener/%s`;
     if (entry !== undefined && !template.startsWith(prefix)) {
-      throw entry.problem('client_listener_resource_name_template', `must begin with ${JSON.stringify(prefix)}, found ${JSON.stringify(template)}`);
+      throw entry.problem(
+        'client_listener_resource_name_template',
+        `must begin with ${JSON.stringify(prefix)}, found ${JSON.stringify(template)}`,
+      );
     }
     const own = entry === undefined ? [] : readServers(entry);
     authorities[authority] = { servers: own.length === 0 ? servers : own, clientListenerTemplate: template };

@@ -161,7 +161,11 @@ test('without any configuration it stops at once and says where it looked', asyn
   expect([broken.code, broken.out]).toEqual([1, '']);
   expect(broken.err).toMatch(/^inmesh: [^]*mesh\.yaml:2:1/);
   expect(broken.err).not.toMatch(/^ +at |undefined/m);
-  const include = await run(`console.log('started');`, { flags: REGISTER, env: { INMESH_INCLUDE: 'a*b' }, files: { 'mesh.yaml': 'version: 1\nservices: {}\n' } });
+  const include = await run(`console.log('started');`, {
+    flags: REGISTER,
+    env: { INMESH_INCLUDE: 'a*b' },
+    files: { 'mesh.yaml': 'version: 1\nservices: {}\n' },
+  });
   expect([include.code, include.err.split('\n').length]).toEqual([1, 2]);
   expect(include.err).toMatch(/^inmesh: INMESH_INCLUDE: "a\*b" has a \*/);
 });

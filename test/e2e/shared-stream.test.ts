@@ -19,7 +19,11 @@ test('two meshes, one stream; closing one keeps the other working, and its updat
   const one = await meshOver(plane, ['shop']);
   const two = await meshOver(plane, ['shop', 'cart']);
   await Promise.all([one.ready(), two.ready()]);
-  expect(await Promise.all([text(one.fetch('http://shop/')), text(two.fetch('http://shop/')), text(two.fetch('http://cart/'))])).toEqual(['shop', 'shop', 'cart']);
+  expect(await Promise.all([text(one.fetch('http://shop/')), text(two.fetch('http://shop/')), text(two.fetch('http://cart/'))])).toEqual([
+    'shop',
+    'shop',
+    'cart',
+  ]);
   // The node is in the first request of a stream only.
   expect([plane.nodes, nodes]).toEqual([['app'], ['app']]);
   await one.close();

@@ -34,16 +34,23 @@ describe('inmesh', () => {
     expect(await run('--version')).toEqual({ code: 0, out: `${version}\n`, error: '' });
   });
 
-  test.each(COMMANDS.map((command) => [command.name, command] as const))('%s --help has usage, options and an example', async (name, command) => {
-    for (const args of [[name, '--help'], [name, 'x', '-h'], ['help', name]]) {
-      const { code, out } = await run(...args);
-      expect(code).toBe(0);
-      expect(out).toContain(`Usage: inmesh ${name}`);
-      expect(out).not.toMatch(/ $/m);
-      expect(out).toContain(`Example:\n  ${command.example.split('\n')[0]}`);
-      for (const [option] of command.options) expect(out).toContain(`  ${option} `);
-    }
-  });
+  test.each(COMMANDS.map((command) => [command.name, command] as const))(
+    '%s --help has usage, options and an example',
+    async (name, command) => {
+      for (const args of [
+        [name, '--help'],
+        [name, 'x', '-h'],
+        ['help', name],
+      ]) {
+        const { code, out } = await run(...args);
+        expect(code).toBe(0);
+        expect(out).toContain(`Usage: inmesh ${name}`);
+        expect(out).not.toMatch(/ $/m);
+        expect(out).toContain(`Example:\n  ${command.example.split('\n')[0]}`);
+        for (const [option] of command.options) expect(out).toContain(`  ${option} `);
+      }
+    },
+  );
 
   test.each([
     ['sevre', 2, /unknown command "sevre"\. Did you mean "serve"\?/],
@@ -69,13 +76,24 @@ describe('inmesh', () => {
 
 describe('what serve says', () => {
   test('of a reload', () => {
-    const changed = [{ kind: 'cluster', name: 'a' }, { kind: 'cluster', name: 'b' }, { kind: 'routes', name: 'a' }] as const;
-    expect(describeUpdate('mesh.yaml', { ok: true, changed, ms: 3.14 })).toBe('reloaded mesh.yaml in 3.1 ms: 1 route configuration, 2 clusters\n');
+    const changed = [
+      { kind: 'cluster', name: 'a' },
+      { kind: 'cluster', name: 'b' },
+      { kind: 'routes', name: 'a' },
+    ] as const;
+    expect(describeUpdate('mesh.yaml', { ok: true, changed, ms: 3.14 })).toBe(
+      'reloaded mesh.yaml in 3.1 ms: 1 route configuration, 2 clusters\n',
+    );
     expect(describeUpdate('mesh.yaml', { ok: true, changed: [], ms: 1 })).toBe('reloaded mesh.yaml in 1.0 ms: nothing\n');
   });
 
   test('of a refusal', () => {
-    const nack = { nodeId: 'web', typeUrl: 'type.googleapis.com/envoy.config.cluster.v3.Cluster', version: '3', message: 'cluster "a": no' };
+    const nack = {
+      nodeId: 'web',
+      typeUrl: 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
+      version: '3',
+      message: 'cluster "a": no',
+    };
     expect(describeNack(nack)).toBe('NACK from web: Cluster version 3 refused: cluster "a": no\n');
     expect(describeNack({ ...nack, nodeId: '' })).toMatch(/^NACK from a client without a node id/);
   });
@@ -83,7 +101,12 @@ describe('what serve says', () => {
 
 describe('nearest', () => {
   test.each([
-    ['', '', 0], ['a', '', 1], ['kitten', 'sitting', 3], ['serve', 'sevre', 1], ['ca', 'abc', 3], ['hosts', 'hots', 1],
+    ['', '', 0],
+    ['a', '', 1],
+    ['kitten', 'sitting', 3],
+    ['serve', 'sevre', 1],
+    ['ca', 'abc', 3],
+    ['hosts', 'hots', 1],
   ])('distance of %s and %s is %d', (a, b, distance) => {
     expect([editDistance(a, b), editDistance(b, a)]).toEqual([distance, distance]);
   });

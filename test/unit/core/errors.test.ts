@@ -6,7 +6,12 @@ import { failure, FAILURES } from '../../../src/core/failure.ts';
 
 test('cure, cause and failure are there only when they are given', () => {
   const bare = new MeshError('ERR_MESH_CONFIG', 'it is broken');
-  expect([Object.keys(bare).toSorted(), bare.message, bare.cure, bare.failure]).toEqual([['code', 'name'], 'it is broken', undefined, undefined]);
+  expect([Object.keys(bare).toSorted(), bare.message, bare.cure, bare.failure]).toEqual([
+    ['code', 'name'],
+    'it is broken',
+    undefined,
+    undefined,
+  ]);
   expect(inspect(bare)).not.toContain('undefined');
   expect('cause' in bare).toBe(false);
   const kind = failure(FAILURES.routeNotFound, 'no route');

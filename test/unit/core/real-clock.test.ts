@@ -36,3 +36,28 @@ test('an abort ends a sleep', async () => {
   await slept;
   expect(true).toBe(true);
 });
+
+test('an alarm that throws does not stop the ones behind it', async () => {
+  const clock = new RealClock();
+  const log: string[] = [];
+  const seen = new Promise<unknown>((resolve) => {
+    const others = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    process.once('uncaughtException', (error) => {
+      for (const other of others) process.on('uncaughtException', other);
+      resolve(error);
+    });
+  });
+  clock.set(
+    {
+      onAlarm: () => {
+        throw new Error('a fault');
+      },
+    },
+    15,
+  );
+  clock.set(recorder(log, 'behind'), 15);
+  expect(String(await seen)).toContain('a fault');
+  await sleep(clock, 60);
+  expect(log).toEqual(['behind']);
+});

@@ -23,12 +23,24 @@ const BAD: readonly (readonly [title: string, options: unknown, message: string]
   ['config', { config: 5 }, 'the option config must be a path, not 5.'],
   ['bootstrap as text', { bootstrap: '{}' }, 'the option bootstrap must be an object, not "{}".'],
   ['bootstrap null', { bootstrap: null }, 'the option bootstrap must be an object, not null.'],
-  ['include as text', { include: 'reviews' }, `the option include must be an array of host patterns, not "reviews". Write it like ['reviews', '*.svc.cluster.local']`],
+  [
+    'include as text',
+    { include: 'reviews' },
+    `the option include must be an array of host patterns, not "reviews". Write it like ['reviews', '*.svc.cluster.local']`,
+  ],
   ['include of numbers', { include: ['a', 5] }, 'the option include[1] must be a host pattern, not 5.'],
-  ['a * in the middle', { include: ['a.*.b'] }, 'the option include[0] "a.*.b" has a * that stands neither alone, nor at one end of the host only.'],
+  [
+    'a * in the middle',
+    { include: ['a.*.b'] },
+    'the option include[0] "a.*.b" has a * that stands neither alone, nor at one end of the host only.',
+  ],
   ['a * at both ends', { include: ['*a*'] }, 'the option include[0] "*a*" has a *'],
   ['two *', { include: ['**'] }, 'the option include[0] "**" has a *'],
-  ['a URL', { include: ['http://reviews:80'] }, 'the option include[0] "http://reviews:80" is not a host pattern. Write a host with or without a port, e.g. reviews:9080'],
+  [
+    'a URL',
+    { include: ['http://reviews:80'] },
+    'the option include[0] "http://reviews:80" is not a host pattern. Write a host with or without a port, e.g. reviews:9080',
+  ],
   ['a path', { include: ['reviews/x'] }, 'the option include[0] "reviews/x" is not a host pattern.'],
   ['two in one', { include: ['reviews,cart'] }, 'the option include[0] "reviews,cart" is not a host pattern.'],
   ['an empty pattern', { include: [' '] }, 'the option include[0] " " is empty.'],
@@ -40,23 +52,47 @@ const BAD: readonly (readonly [title: string, options: unknown, message: string]
   ['watch', { watch: 0 }, 'the option watch must be true or false, not 0.'],
   ['breakers', { breakers: [] }, 'the option breakers must be an object, not an empty array.'],
   ['a breaker', { breakers: { shop: true } }, 'the option breakers["shop"] must be an object, not true.'],
-  ['a key of a breaker', { breakers: { shop: { volumeTreshold: 1 } } }, 'the option breakers["shop"]: the key "volumeTreshold" does not exist. Did you mean "volumeThreshold"?'],
-  ['a number of a breaker', { breakers: { shop: { windowMs: '10s' } } }, 'the option breakers["shop"].windowMs must be a number of 0 or more, not "10s". The default is 10000'],
-  ['a number that is none', { breakers: { shop: { windowMs: Number.NaN } } }, 'the option breakers["shop"].windowMs must be a number of 0 or more, not NaN.'],
-  ['an absent number', { breakers: { shop: { windowMs: undefined } } }, 'the option breakers["shop"].windowMs must be a number of 0 or more, not undefined.'],
+  [
+    'a key of a breaker',
+    { breakers: { shop: { volumeTreshold: 1 } } },
+    'the option breakers["shop"]: the key "volumeTreshold" does not exist. Did you mean "volumeThreshold"?',
+  ],
+  [
+    'a number of a breaker',
+    { breakers: { shop: { windowMs: '10s' } } },
+    'the option breakers["shop"].windowMs must be a number of 0 or more, not "10s". The default is 10000',
+  ],
+  [
+    'a number that is none',
+    { breakers: { shop: { windowMs: Number.NaN } } },
+    'the option breakers["shop"].windowMs must be a number of 0 or more, not NaN.',
+  ],
+  [
+    'an absent number',
+    { breakers: { shop: { windowMs: undefined } } },
+    'the option breakers["shop"].windowMs must be a number of 0 or more, not undefined.',
+  ],
   ['filters', { filters: {} }, 'the option filters must be an array, not an object.'],
   ['a filter', { filters: [5] }, 'the option filters[0] must be an object, not 5.'],
   ['lbPolicies', { lbPolicies: 'mine' }, 'the option lbPolicies must be an array, not "mine".'],
   ['attemptLayers', { attemptLayers: null }, 'the option attemptLayers must be an array, not null.'],
   ['observers', { observers: () => undefined }, 'the option observers must be an array, not a function.'],
-  ['logger', { logger: { info: console.info } }, 'the option logger must be an object with the methods debug, info, warn, error, not an object. Missing: debug, warn, error'],
+  [
+    'logger',
+    { logger: { info: console.info } },
+    'the option logger must be an object with the methods debug, info, warn, error, not an object. Missing: debug, warn, error',
+  ],
   ['clock', { clock: null }, 'the option clock must be an object with the methods now, wallTime, set, clear, not null.'],
   ['random', { random: Math.random }, 'the option random must be an object with the methods next, not a function.'],
 ];
 
 describe('wrong options', () => {
   test.each(BAD)('%s', async (_title, options, message) => {
-    const expected = { code: 'ERR_MESH_OPTION', message: expect.stringContaining(message) as string, cure: expect.stringMatching(/./) as string };
+    const expected = {
+      code: 'ERR_MESH_OPTION',
+      message: expect.stringContaining(message) as string,
+      cure: expect.stringMatching(/./) as string,
+    };
     await expect(createMesh(options as object)).rejects.toMatchObject(expected);
   });
 
@@ -81,7 +117,20 @@ test('good options pass as they are; what is undefined counts as absent', () => 
   const good = {
     config: 'a.yaml',
     bootstrap: {},
-    include: ['reviews', 'Reviews:9080', '*.svc.cluster.local', '*.local:80', 'api.*', 'api.*:80', '*', '*:80', '[::1]', '[::1]:80', '127.0.0.1:1', 'a_b-c'],
+    include: [
+      'reviews',
+      'Reviews:9080',
+      '*.svc.cluster.local',
+      '*.local:80',
+      'api.*',
+      'api.*:80',
+      '*',
+      '*:80',
+      '[::1]',
+      '[::1]:80',
+      '127.0.0.1:1',
+      'a_b-c',
+    ],
     startTimeout: 0,
     onFailure: 'throw',
     wildcard: false,
@@ -105,7 +154,10 @@ test('INMESH_INCLUDE: commas, spaces, none', () => {
   expect(includeFromEnvironment('')).toBeUndefined();
   expect(includeFromEnvironment(' a , *.b,')).toEqual(['a', '*.b']);
   expect(() => includeFromEnvironment('a,http://b')).toThrow(
-    expect.objectContaining({ code: 'ERR_MESH_OPTION', message: expect.stringContaining('INMESH_INCLUDE: "http://b" is not a host pattern.') as string }),
+    expect.objectContaining({
+      code: 'ERR_MESH_OPTION',
+      message: expect.stringContaining('INMESH_INCLUDE: "http://b" is not a host pattern.') as string,
+    }),
   );
 });
 
@@ -118,7 +170,9 @@ test('INMESH_INCLUDE is not looked at when the option is there', async () => {
 
 test.each(['a.*.b', '*a*', 'http://reviews'])('the key include of mesh.yaml: %s is refused with its place', (pattern) => {
   const config = join(folder({ 'mesh.yaml': `${YAML}include: ["${pattern}"]\n` }), 'mesh.yaml');
-  expect(() => start({ config, logger: silentLogger }, {})).toThrow(expect.objectContaining({ code: 'ERR_MESH_CONFIG', message: expect.stringMatching(/mesh\.yaml:3:/) as string }));
+  expect(() => start({ config, logger: silentLogger }, {})).toThrow(
+    expect.objectContaining({ code: 'ERR_MESH_CONFIG', message: expect.stringMatching(/mesh\.yaml:3:/) as string }),
+  );
 });
 
 test.each(['api.*', 'api.*:80', '*.local:80'])('the key include of mesh.yaml: %s is taken', async (pattern) => {

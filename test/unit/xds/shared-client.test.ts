@@ -32,13 +32,20 @@ function shared() {
 test('one client and one stream; want is the union, the rest is forwarded', async () => {
   const { client, transport, view, opened } = shared();
   const [one, two] = [view(), view()];
-  expect([opened(), one.name, one.candidates('x:1'), one.listeners(), one.inboundListener('h', 1)]).toEqual([1, client.name, ['x:1', 'x'], [], undefined]);
+  expect([opened(), one.name, one.candidates('x:1'), one.listeners(), one.inboundListener('h', 1)]).toEqual([
+    1,
+    client.name,
+    ['x:1', 'x'],
+    [],
+    undefined,
+  ]);
   one.want([A]);
   two.want([A, B]);
   expect(transport.streams.length).toBe(1);
   expect(transport.stream.connect().take().at(-1)).toMatchObject({ type: 'listener', names: ['a', 'b'] });
   transport.stream.respond('listener', '1', 'n', [resource('listener', 'a', 'A'), resource('listener', 'b', 'B')]);
-  for (const each of [one, two]) expect([each.get('listener', 'a'), each.describe()]).toEqual([client.get('listener', 'a'), client.describe()]);
+  for (const each of [one, two])
+    expect([each.get('listener', 'a'), each.describe()]).toEqual([client.get('listener', 'a'), client.describe()]);
   expect(one.get('listener', 'a')).toMatchObject({ status: 'present', value: 'A' });
   transport.stream.take();
   // What one gives up and another wants stays; what nobody wants goes.
@@ -140,7 +147,9 @@ const node = bootstrap().node;
 
 test('shared: the same bootstrap from another place, its metadata in another order', () => {
   expect(of({ origin: 'elsewhere' })).toBe(of());
-  expect(of({ node: { ...node, metadata: { a: 1, b: { c: 1, d: 2 } } } })).toBe(of({ node: { ...node, metadata: { b: { d: 2, c: 1 }, a: 1 } } }));
+  expect(of({ node: { ...node, metadata: { a: 1, b: { c: 1, d: 2 } } } })).toBe(
+    of({ node: { ...node, metadata: { b: { d: 2, c: 1 }, a: 1 } } }),
+  );
 });
 
 test.each<[string, string]>([
@@ -152,12 +161,34 @@ test.each<[string, string]>([
     'credentials',
     of({
       servers: [
-        { ...SERVER, credentials: { type: 'tls', certificateFile: undefined, privateKeyFile: undefined, caCertificateFile: '/ca', refreshIntervalMs: 1 } },
+        {
+          ...SERVER,
+          credentials: {
+            type: 'tls',
+            certificateFile: undefined,
+            privateKeyFile: undefined,
+            caCertificateFile: '/ca',
+            refreshIntervalMs: 1,
+          },
+        },
       ],
     }),
   ],
   ['authorities', of({ authorities: { a: { servers: [SERVER], clientListenerTemplate: 'xdstp://a/%s' } } })],
-  ['providers', of({ certificateProviders: { p: { plugin: 'file_watcher', certificateFile: undefined, privateKeyFile: undefined, caCertificateFile: '/ca', refreshIntervalMs: 1 } } })],
+  [
+    'providers',
+    of({
+      certificateProviders: {
+        p: {
+          plugin: 'file_watcher',
+          certificateFile: undefined,
+          privateKeyFile: undefined,
+          caCertificateFile: '/ca',
+          refreshIntervalMs: 1,
+        },
+      },
+    }),
+  ],
   ['template', of({ clientListenerTemplate: 'x/%s' })],
   ['wildcard', of({}, true)],
   ['version', of({}, false, '2')],
