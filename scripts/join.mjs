@@ -66,12 +66,17 @@ export async function joinModules(folder) {
     plugins: [ownUrls(root)],
     onwarn: (warning) => process.stderr.write(`join: ${warning.message}\n`),
   });
-  const { output } = await bundle.generate({ format: 'esm', entryFileNames: '[name].js', chunkFileNames: 'shared/[name]-[hash].js', minify: false });
+  const { output } = await bundle.generate({
+    format: 'esm',
+    entryFileNames: '[name].js',
+    chunkFileNames: 'shared/[name]-[hash].js',
+    minify: false,
+  });
   await bundle.close();
   for (const file of filesBelow(root, /\.js$/)) rmSync(file);
   // Types of generated messages are no part of the public types.
   rmSync(join(root, 'proto/gen'), { recursive: true, force: true });
-  
+
   for (const { fileName, code } of output) {
     mkdirSync(dirname(join(root, fileName)), { recursive: true });
     writeFileSync(join(root, fileName), code);

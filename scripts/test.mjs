@@ -26,7 +26,15 @@ const checked = (title, args) => {
 const suite = (title, config) => {
   if (!existsSync(config)) return;
   const report = join(scratch, `${title.replaceAll(' ', '-')}.json`);
-  const ok = step(title, process.execPath, ['node_modules/vitest/vitest.mjs', 'run', '--config', config, '--reporter=dot', '--reporter=json', `--outputFile.json=${report}`]);
+  const ok = step(title, process.execPath, [
+    'node_modules/vitest/vitest.mjs',
+    'run',
+    '--config',
+    config,
+    '--reporter=dot',
+    '--reporter=json',
+    `--outputFile.json=${report}`,
+  ]);
   if (!existsSync(report)) {
     total.failed++;
     return;

@@ -25,7 +25,8 @@ const application: Handler<InboundCall> = {
 
 /** The route matched but does not serve: gRFC A36 wants UNAVAILABLE, and only after the filters of the route have run. */
 const notServed: Handler<InboundCall> = {
-  handle: (): Promise<Reply> => Promise.resolve(failureReply(failure(FAILURES.routeNotFound, 'the matched route does not serve requests here'))),
+  handle: (): Promise<Reply> =>
+    Promise.resolve(failureReply(failure(FAILURES.routeNotFound, 'the matched route does not serve requests here'))),
 };
 
 export function inbound(route: InboundRoute, answer: Handler<InboundCall> | undefined): InboundStack {

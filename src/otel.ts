@@ -9,7 +9,14 @@ import type { Environment } from './core/environment.ts';
 import { MeshError } from './core/errors.ts';
 
 /** Variables whose presence means that somebody wants telemetry to go somewhere. */
-const ASKING = ['OTEL_EXPORTER_OTLP_ENDPOINT', 'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_METRICS_ENDPOINT', 'OTEL_TRACES_EXPORTER', 'OTEL_METRICS_EXPORTER', 'OTEL_CONFIG_FILE'];
+const ASKING = [
+  'OTEL_EXPORTER_OTLP_ENDPOINT',
+  'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT',
+  'OTEL_EXPORTER_OTLP_METRICS_ENDPOINT',
+  'OTEL_TRACES_EXPORTER',
+  'OTEL_METRICS_EXPORTER',
+  'OTEL_CONFIG_FILE',
+];
 
 export interface TelemetryHandle {
   /** False when nothing was started: an SDK is registered already, or nobody asked for one. */
@@ -30,7 +37,11 @@ function asked(env: Environment): boolean {
 function hasSdk(): boolean {
   const probe = trace.getTracerProvider();
   // The API's proxy answers with its no-op until a provider is registered.
-  return 'getDelegate' in probe && typeof probe.getDelegate === 'function' && (probe.getDelegate() as { constructor: { name: string } }).constructor.name !== 'NoopTracerProvider';
+  return (
+    'getDelegate' in probe &&
+    typeof probe.getDelegate === 'function' &&
+    (probe.getDelegate() as { constructor: { name: string } }).constructor.name !== 'NoopTracerProvider'
+  );
 }
 
 /**

@@ -116,10 +116,12 @@ function tables(
   const maker = new TargetMaker(manager, snapshot, plan, assembled);
   const outboundTable = new RouteTable<OutboundTarget>(routes.config, (where) => maker.outbound(where));
   // Tables index eagerly; the inbound one is made only where the listener is a server's.
-  const inboundTable = snapshot.listener.api === undefined ? new RouteTable<InboundTarget>(routes.config, (where) => maker.inbound(where)) : undefined;
+  const inboundTable =
+    snapshot.listener.api === undefined ? new RouteTable<InboundTarget>(routes.config, (where) => maker.inbound(where)) : undefined;
   return {
     outbound: { ok: true, table: outboundTable },
-    inbound: inboundTable === undefined ? { ok: false, reason: 'an API listener serves no inbound traffic' } : { ok: true, table: inboundTable },
+    inbound:
+      inboundTable === undefined ? { ok: false, reason: 'an API listener serves no inbound traffic' } : { ok: true, table: inboundTable },
   };
 }
 
@@ -146,12 +148,21 @@ class TargetMaker {
     const cluster = clusters.get(where.clusterName);
     if (cluster === undefined || resolved?.ok === false) {
       const reason = resolved?.ok === false ? resolved.reason : `the route names cluster "${where.clusterName}", which is not configured`;
-      const target = this.#local(labels, stack<OutboundCall>(filters, notFound(reason, action.clusterNotFoundStatus)), ['cluster-not-found']);
+      const target = this.#local(labels, stack<OutboundCall>(filters, notFound(reason, action.clusterNotFoundStatus)), [
+        'cluster-not-found',
+      ]);
       return resolved?.ok === false && resolved.waiting === true ? { ...target, waiting: true } : target;
     }
     const made = outbound({ where, action, manager: this.#manager, cluster, filters, attemptLayers: this.#plan.attemptLayers }, deps);
     this.#remember(labels, made.names);
-    return { handler: made.handler, direct: made.direct, observers: this.#plan.observers('outbound', labels, cluster), cluster, labels, clock: deps.clock };
+    return {
+      handler: made.handler,
+      direct: made.direct,
+      observers: this.#plan.observers('outbound', labels, cluster),
+      cluster,
+      labels,
+      clock: deps.clock,
+    };
   }
 
   inbound(where: RouteContext): InboundTarget {
@@ -177,7 +188,14 @@ class TargetMaker {
   #local(labels: TargetLabels, handler: Handler<OutboundCall>, names: readonly string[]): OutboundTarget {
     this.#remember(labels, names);
     const { deps } = this.#plan;
-    return { handler, direct: undefined, observers: this.#plan.observers('outbound', labels, undefined), cluster: undefined, labels, clock: deps.clock };
+    return {
+      handler,
+      direct: undefined,
+      observers: this.#plan.observers('outbound', labels, undefined),
+      cluster: undefined,
+      labels,
+      clock: deps.clock,
+    };
   }
 
   #filters(where: RouteContext, direction: Call['direction']): readonly Layer<Call>[] {

@@ -6,8 +6,7 @@ export interface ClusterConfig {
   readonly name: string;
   readonly discovery:
     /** `serviceName` is the name of the ClusterLoadAssignment to ask for. */
-    | { readonly kind: 'eds'; readonly serviceName: string }
-    | { readonly kind: 'static'; readonly endpoints: EndpointsConfig };
+    { readonly kind: 'eds'; readonly serviceName: string } | { readonly kind: 'static'; readonly endpoints: EndpointsConfig };
   readonly lb: LbConfig;
   readonly thresholds: { readonly default: ThresholdsConfig; readonly high: ThresholdsConfig };
   readonly outlier: OutlierConfig | undefined;
@@ -66,8 +65,12 @@ export interface OutlierConfig {
   readonly maxEjectionTimeJitterMs: number;
   readonly maxEjectionPercent: number;
   readonly alwaysEjectOneHost: boolean;
-  readonly successRate: { readonly minimumHosts: number; readonly requestVolume: number; readonly stdevFactor: number; readonly enforcing: number } | undefined;
-  readonly failurePercentage: { readonly threshold: number; readonly minimumHosts: number; readonly requestVolume: number; readonly enforcing: number } | undefined;
+  readonly successRate:
+    | { readonly minimumHosts: number; readonly requestVolume: number; readonly stdevFactor: number; readonly enforcing: number }
+    | undefined;
+  readonly failurePercentage:
+    | { readonly threshold: number; readonly minimumHosts: number; readonly requestVolume: number; readonly enforcing: number }
+    | undefined;
 }
 
 /** The opossum error-rate breaker of a cluster. */
@@ -82,4 +85,9 @@ export interface BreakerConfig {
   readonly windowMs: number;
 }
 
-export const DEFAULT_BREAKER: BreakerConfig = Object.freeze({ errorThresholdPercentage: 50, volumeThreshold: 20, resetTimeoutMs: 10_000, windowMs: 10_000 });
+export const DEFAULT_BREAKER: BreakerConfig = Object.freeze({
+  errorThresholdPercentage: 50,
+  volumeThreshold: 20,
+  resetTimeoutMs: 10_000,
+  windowMs: 10_000,
+});

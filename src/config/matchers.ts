@@ -23,7 +23,9 @@ export interface HeaderMatcherConfig {
 
 export interface QueryParameterMatcherConfig {
   readonly name: string;
-  readonly match: { readonly kind: 'present'; readonly present: boolean } | { readonly kind: 'string'; readonly matcher: StringMatcherConfig };
+  readonly match:
+    | { readonly kind: 'present'; readonly present: boolean }
+    | { readonly kind: 'string'; readonly matcher: StringMatcherConfig };
 }
 
 /** envoy.type.v3.FractionalPercent: the event happens when random mod denominator < numerator (Envoy D3). */

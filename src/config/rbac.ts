@@ -9,7 +9,11 @@ export interface RbacConfig {
 export interface RbacRules {
   readonly action: 'allow' | 'deny' | 'log';
   /** Sorted by name. */
-  readonly policies: readonly { readonly name: string; readonly permissions: readonly Permission[]; readonly principals: readonly Principal[] }[];
+  readonly policies: readonly {
+    readonly name: string;
+    readonly permissions: readonly Permission[];
+    readonly principals: readonly Principal[];
+  }[];
 }
 
 export type Permission =

@@ -120,8 +120,16 @@ export interface MaxStreamDurationConfig {
 }
 
 export type HttpRetryCondition =
-  | '5xx' | 'gateway-error' | 'reset' | 'reset-before-request' | 'connect-failure' | 'refused-stream'
-  | 'retriable-4xx' | 'retriable-status-codes' | 'retriable-headers' | 'envoy-ratelimited';
+  | '5xx'
+  | 'gateway-error'
+  | 'reset'
+  | 'reset-before-request'
+  | 'connect-failure'
+  | 'refused-stream'
+  | 'retriable-4xx'
+  | 'retriable-status-codes'
+  | 'retriable-headers'
+  | 'envoy-ratelimited';
 export type GrpcRetryCondition = 'cancelled' | 'deadline-exceeded' | 'internal' | 'resource-exhausted' | 'unavailable';
 
 export interface RetryPolicyConfig {
@@ -138,7 +146,10 @@ export interface RetryPolicyConfig {
   readonly avoidPreviousHosts: boolean;
   readonly hostSelectionMaxAttempts: number;
   readonly rateLimitedBackOff:
-    | { readonly headers: readonly { readonly name: string; readonly format: 'seconds' | 'unix-timestamp' }[]; readonly maxIntervalMs: number }
+    | {
+        readonly headers: readonly { readonly name: string; readonly format: 'seconds' | 'unix-timestamp' }[];
+        readonly maxIntervalMs: number;
+      }
     | undefined;
 }
 
@@ -156,7 +167,12 @@ export interface HeaderMutationConfig {
   readonly responseRemove: readonly string[];
 }
 
-export const NO_HEADER_MUTATION: HeaderMutationConfig = Object.freeze({ requestAdd: [], requestRemove: [], responseAdd: [], responseRemove: [] });
+export const NO_HEADER_MUTATION: HeaderMutationConfig = Object.freeze({
+  requestAdd: [],
+  requestRemove: [],
+  responseAdd: [],
+  responseRemove: [],
+});
 
 export interface HashPolicyConfig {
   readonly kind: 'header' | 'query' | 'cookie' | 'source-ip' | 'channel-id';

@@ -16,5 +16,14 @@ export interface Snapshot {
 export type ResolvedRoutes = { readonly ok: true; readonly config: RouteConfiguration } | { readonly ok: false; readonly reason: string };
 
 export type ResolvedCluster =
-  | { readonly ok: true; readonly config: ClusterConfig; readonly endpoints: EndpointsConfig | undefined; /** Why there are no endpoints. */ readonly note: string }
-  | { readonly ok: false; readonly reason: string; /** Not here yet, at the first configuration only: calls to it wait, all others go. */ readonly waiting?: true };
+  | {
+      readonly ok: true;
+      readonly config: ClusterConfig;
+      readonly endpoints: EndpointsConfig | undefined;
+      /** Why there are no endpoints. */ readonly note: string;
+    }
+  | {
+      readonly ok: false;
+      readonly reason: string;
+      /** Not here yet, at the first configuration only: calls to it wait, all others go. */ readonly waiting?: true;
+    };

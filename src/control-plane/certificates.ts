@@ -86,7 +86,11 @@ export class Certificates {
     if (issued === undefined) {
       const folder = join(this.#home(), `${this.#issued.size}-${id.replace(/^spiffe:\/\//, '').replace(/[^A-Za-z0-9.-]+/g, '_')}`);
       mkdirSync(folder, { mode: 0o700 });
-      const files = { certificateFile: join(folder, 'cert.pem'), privateKeyFile: join(folder, 'key.pem'), caCertificateFile: join(folder, 'ca.pem') };
+      const files = {
+        certificateFile: join(folder, 'cert.pem'),
+        privateKeyFile: join(folder, 'key.pem'),
+        caCertificateFile: join(folder, 'ca.pem'),
+      };
       issued = { files, inline: this.#issue(id) };
       writeAll(files, issued.inline);
       this.#issued.set(id, issued);

@@ -25,7 +25,11 @@ export const PROVIDER_INSTANCE = 'inmesh';
 export const SERVER_LISTENER_TEMPLATE = 'inbound/%s';
 
 export type Update =
-  | { readonly ok: true; readonly changed: readonly ResourceKey[]; /** From the first sign of the save to the last byte pushed. */ readonly ms: number }
+  | {
+      readonly ok: true;
+      readonly changed: readonly ResourceKey[];
+      /** From the first sign of the save to the last byte pushed. */ readonly ms: number;
+    }
   | { readonly ok: false; readonly errors: readonly FileProblem[]; readonly text: string };
 
 export interface ControlPlaneOptions {
@@ -94,14 +98,21 @@ export class ControlPlane {
     const loaded = loadMeshYaml(text, origin, { certificates: { kind: 'provider', instance: PROVIDER_INSTANCE } });
     if (!loaded.ok) {
       const count = loaded.errors.length === 1 ? 'one error' : `${loaded.errors.length} errors`;
-      throw new MeshError('ERR_MESH_CONFIG', `${origin} has ${count}:\n${loaded.errors.map((problem) => printProblem(text, problem)).join('\n')}`);
+      throw new MeshError(
+        'ERR_MESH_CONFIG',
+        `${origin} has ${count}:\n${loaded.errors.map((problem) => printProblem(text, problem)).join('\n')}`,
+      );
     }
     const plane = new ControlPlane(options, loaded, origin, clock);
     try {
       plane.#port = await plane.#server.listen(plane.#host, options.port ?? 0);
     } catch (error) {
       await plane.close();
-      throw new MeshError('ERR_MESH_CONFIG', `cannot listen on ${plane.#host}:${options.port ?? 0}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+      throw new MeshError(
+        'ERR_MESH_CONFIG',
+        `cannot listen on ${plane.#host}:${options.port ?? 0}: ${error instanceof Error ? error.message : String(error)}`,
+        { cause: error },
+      );
     }
     if (options.text === undefined && options.file !== undefined && (options.watch ?? true)) plane.#follow(options.file, text);
     return plane;
@@ -156,14 +167,25 @@ export class ControlPlane {
 
   /** Writes such a bootstrap into the temporary folder; its path, for `GRPC_XDS_BOOTSTRAP`. */
   bootstrapFile(nodeId: string, identity?: string): string {
-    return this.certificates.write(`bootstrap-${nodeId.replace(/[^A-Za-z0-9.-]+/g, '_')}.json`, `${JSON.stringify(this.bootstrap(nodeId, identity), undefined, 2)}\n`);
+    return this.certificates.write(
+      `bootstrap-${nodeId.replace(/[^A-Za-z0-9.-]+/g, '_')}.json`,
+      `${JSON.stringify(this.bootstrap(nodeId, identity), undefined, 2)}\n`,
+    );
   }
 
   /** Serves another text, or keeps what is there when it is invalid. Everything is pushed when it returns. */
   update(text: string, noticedAt = this.#clock.now()): Update {
-    const loaded = loadMeshYaml(text, this.#origin, { certificates: { kind: 'provider', instance: PROVIDER_INSTANCE }, previous: this.#loaded });
+    const loaded = loadMeshYaml(text, this.#origin, {
+      certificates: { kind: 'provider', instance: PROVIDER_INSTANCE },
+      previous: this.#loaded,
+    });
     const trust = loaded.ok ? this.#trustProblem(loaded) : undefined;
-    const result: Update = trust !== undefined ? { ok: false, errors: [trust], text } : loaded.ok ? this.#adopt(loaded, noticedAt) : { ok: false, errors: loaded.errors, text };
+    const result: Update =
+      trust !== undefined
+        ? { ok: false, errors: [trust], text }
+        : loaded.ok
+          ? this.#adopt(loaded, noticedAt)
+          : { ok: false, errors: loaded.errors, text };
     this.#options.onUpdate?.(result);
     return result;
   }
@@ -202,7 +224,13 @@ export class ControlPlane {
     if (loaded.file.identity.trustDomain === trustDomain) return undefined;
     const path = 'identity.trustDomain';
     const place = loaded.file.positions.get(path) ?? { line: 1, column: 1, length: 1 };
-    return { file: this.#origin, ...place, path, message: `the certificates in use are of the trust domain "${trustDomain}"`, cure: 'Start the control plane again to change it.' };
+    return {
+      file: this.#origin,
+      ...place,
+      path,
+      message: `the certificates in use are of the trust domain "${trustDomain}"`,
+      cure: 'Start the control plane again to change it.',
+    };
   }
 
   #inline(nodeId: string): ReturnType<Certificates['inline']> | undefined {
@@ -224,6 +252,8 @@ function readText(file: string | undefined): string {
   try {
     return readFileSync(file, 'utf8');
   } catch (error) {
-    throw new MeshError('ERR_MESH_CONFIG', `cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new MeshError('ERR_MESH_CONFIG', `cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
   }
 }

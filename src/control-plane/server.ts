@@ -10,7 +10,14 @@ import type { ResourceStore } from './store.ts';
 
 const PATH = '/envoy.service.discovery.v3.AggregatedDiscoveryService';
 const identity = (bytes: Buffer): Buffer => bytes;
-const METHOD = { requestStream: true, responseStream: true, requestSerialize: identity, requestDeserialize: identity, responseSerialize: identity, responseDeserialize: identity };
+const METHOD = {
+  requestStream: true,
+  responseStream: true,
+  requestSerialize: identity,
+  requestDeserialize: identity,
+  responseSerialize: identity,
+  responseDeserialize: identity,
+};
 
 type ByteStream = ServerDuplexStream<Buffer, Buffer>;
 
@@ -61,7 +68,8 @@ export class AdsServer {
 
   /** Ends every stream with UNAVAILABLE; clients come back. */
   dropStreams(): void {
-    for (const call of this.#streams.keys()) call.emit('error', Object.assign(new Error('dropped'), { code: status.UNAVAILABLE, details: 'dropped by the control plane' }));
+    for (const call of this.#streams.keys())
+      call.emit('error', Object.assign(new Error('dropped'), { code: status.UNAVAILABLE, details: 'dropped by the control plane' }));
     this.#streams.clear();
   }
 

@@ -127,7 +127,12 @@ export class SotwStream {
     for (const [name, packed] of current) state.sent.set(name, packed);
     state.nonce = String(++this.#nonce);
     state.version = this.#store.version(kind);
-    this.#events.send({ typeUrl: TYPE_URLS[kind], versionInfo: state.version, nonce: state.nonce, resources: resources.map(([, packed]) => packed) });
+    this.#events.send({
+      typeUrl: TYPE_URLS[kind],
+      versionInfo: state.version,
+      nonce: state.nonce,
+      resources: resources.map(([, packed]) => packed),
+    });
   }
 
   #inline(): InlineCertificates | undefined {

@@ -31,8 +31,14 @@ export interface Failure {
 const RESET: readonly ResetCondition[] = ['reset', '5xx', 'gateway-error'];
 const RESET_BEFORE: readonly ResetCondition[] = ['reset', 'reset-before-request', '5xx', 'gateway-error'];
 
-const kind = (details: string, flag: string, httpStatus: number, grpcStatus: number, reached: Reached, retryOn: readonly ResetCondition[] = []): FailureKind =>
-  Object.freeze({ details, flag, httpStatus, grpcStatus, reached, retryOn });
+const kind = (
+  details: string,
+  flag: string,
+  httpStatus: number,
+  grpcStatus: number,
+  reached: Reached,
+  retryOn: readonly ResetCondition[] = [],
+): FailureKind => Object.freeze({ details, flag, httpStatus, grpcStatus, reached, retryOn });
 
 export const FAILURES = Object.freeze({
   routeNotFound: kind('route_not_found', 'NR', 404, 14, 'no'),

@@ -11,9 +11,11 @@ export interface Logger {
 
 const nothing = (): void => undefined;
 
-const write = (level: string) => (message: string, fields?: LogFields): void => {
-  process.stderr.write(`inmesh ${level}: ${message}${fields === undefined ? '' : ` ${JSON.stringify(fields)}`}\n`);
-};
+const write =
+  (level: string) =>
+  (message: string, fields?: LogFields): void => {
+    process.stderr.write(`inmesh ${level}: ${message}${fields === undefined ? '' : ` ${JSON.stringify(fields)}`}\n`);
+  };
 
 /** The default: silent except warnings and errors, which go to standard error. */
 export const quietLogger: Logger = { debug: nothing, info: nothing, warn: write('warning'), error: write('error') };

@@ -13,7 +13,12 @@ export interface SubjectAltName {
   readonly value: string;
 }
 
-const TYPES: ReadonlyMap<string, SubjectAltNameType> = new Map([['DNS', 'dns'], ['URI', 'uri'], ['email', 'email'], ['IP Address', 'ip']]);
+const TYPES: ReadonlyMap<string, SubjectAltNameType> = new Map([
+  ['DNS', 'dns'],
+  ['URI', 'uri'],
+  ['email', 'email'],
+  ['IP Address', 'ip'],
+]);
 
 /**
  * Reads `subjectaltname` of a `PeerCertificate` or `subjectAltName` of an `X509Certificate`. Values with a comma, a quote or a control

@@ -42,7 +42,8 @@ class Queue {
   push(alarm: Alarm, now: number): QueuedTimer {
     const { tail } = this;
     // A whole number needs no box of its own.
-    const due = Math.ceil(now + this.#delayMs);
+    // Down, not up: the driver fires at the exact time, and a limit must not come after the same limit of a library below.
+    const due = Math.floor(now + this.#delayMs);
     // `now` may be a little old: the order of arrival stays the order of what is due.
     const timer = new QueuedTimer(alarm, tail !== undefined && tail.due > due ? tail.due : due, this);
     if (tail === undefined) {

@@ -4,9 +4,23 @@
  */
 
 export const GrpcStatus = {
-  OK: 0, CANCELLED: 1, UNKNOWN: 2, INVALID_ARGUMENT: 3, DEADLINE_EXCEEDED: 4, NOT_FOUND: 5, ALREADY_EXISTS: 6,
-  PERMISSION_DENIED: 7, RESOURCE_EXHAUSTED: 8, FAILED_PRECONDITION: 9, ABORTED: 10, OUT_OF_RANGE: 11, UNIMPLEMENTED: 12,
-  INTERNAL: 13, UNAVAILABLE: 14, DATA_LOSS: 15, UNAUTHENTICATED: 16,
+  OK: 0,
+  CANCELLED: 1,
+  UNKNOWN: 2,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  DATA_LOSS: 15,
+  UNAUTHENTICATED: 16,
 } as const;
 
 const GRPC_NAMES = Object.keys(GrpcStatus);
@@ -17,8 +31,14 @@ export function grpcStatusName(code: number): string {
 }
 
 const HTTP_TO_GRPC = new Map<number, number>([
-  [400, GrpcStatus.INTERNAL], [401, GrpcStatus.UNAUTHENTICATED], [403, GrpcStatus.PERMISSION_DENIED], [404, GrpcStatus.UNIMPLEMENTED],
-  [429, GrpcStatus.UNAVAILABLE], [502, GrpcStatus.UNAVAILABLE], [503, GrpcStatus.UNAVAILABLE], [504, GrpcStatus.UNAVAILABLE],
+  [400, GrpcStatus.INTERNAL],
+  [401, GrpcStatus.UNAUTHENTICATED],
+  [403, GrpcStatus.PERMISSION_DENIED],
+  [404, GrpcStatus.UNIMPLEMENTED],
+  [429, GrpcStatus.UNAVAILABLE],
+  [502, GrpcStatus.UNAVAILABLE],
+  [503, GrpcStatus.UNAVAILABLE],
+  [504, GrpcStatus.UNAVAILABLE],
 ]);
 
 export function httpToGrpcStatus(status: number): number {

@@ -82,14 +82,16 @@ function reader(operator: string): Reader {
   const argument = parts?.[2];
   const limit = parts?.[3] === undefined ? undefined : Number(parts[3]);
   const read = argument === undefined ? PLAIN[name] : headerOperator(name, argument);
-  if (parts === null || read === undefined) throw new ConfigProblem('value', `%${operator}% is not a format operator that inmesh knows here`);
+  if (parts === null || read === undefined)
+    throw new ConfigProblem('value', `%${operator}% is not a format operator that inmesh knows here`);
   return limit === undefined ? read : (subject) => read(subject)?.slice(0, limit);
 }
 
 function headerOperator(operator: string, argument: string): Reader | undefined {
   if (operator !== 'REQ' && operator !== 'RESP') return undefined;
   const [first = '', second, ...more] = argument.toLowerCase().split('?');
-  if (first === '' || second === '' || more.length > 0) throw new ConfigProblem('value', `%${operator}(${argument})% must name one header, or two with ? between`);
+  if (first === '' || second === '' || more.length > 0)
+    throw new ConfigProblem('value', `%${operator}(${argument})% must name one header, or two with ? between`);
   if (operator === 'REQ') return ({ call }) => headerValue(call, first) ?? (second === undefined ? undefined : headerValue(call, second));
   return ({ reply }) => {
     if (reply === undefined) return undefined;

@@ -19,7 +19,12 @@ const WORD = charSet([48, 57], [65, 90], [95, 95], [97, 122]);
 /** RE2's `\s` has no vertical tab and no Unicode spaces. */
 const SPACE = charSet([9, 10], [12, 13], [32, 32]);
 const CLASSES: Readonly<Record<string, CharSet>> = {
-  d: DIGIT, D: complement(DIGIT), w: WORD, W: complement(WORD), s: SPACE, S: complement(SPACE),
+  d: DIGIT,
+  D: complement(DIGIT),
+  w: WORD,
+  W: complement(WORD),
+  s: SPACE,
+  S: complement(SPACE),
 };
 const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13 };
 /** RE2 allows 1000; a lower bound here keeps native programs small. */

@@ -13,6 +13,7 @@ export async function loadXxhash(): Promise<void> {
 
 /** Hash of the UTF-8 bytes of `text`. `seed` (default 0) chains several values. */
 export function xxh64(text: string, seed?: bigint): bigint {
-  if (hash === undefined) throw new MeshError('ERR_MESH_CONFIG', 'xxh64 was called before it was loaded', { cure: 'Await loadXxhash() first.' });
+  if (hash === undefined)
+    throw new MeshError('ERR_MESH_CONFIG', 'xxh64 was called before it was loaded', { cure: 'Await loadXxhash() first.' });
   return hash(text, seed);
 }

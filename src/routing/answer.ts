@@ -24,7 +24,8 @@ export function answer(where: RouteContext): Handler<Call> | undefined {
       return answering(unlessGrpc('a direct response', where, () => directResponse(action.status, action.body)));
     case 'redirect': {
       const locate = compileRedirect(action);
-      const redirect: Respond = (call) => new LocalReply(action.status, new HeaderList([['location', locate(call.head, call.matchedLength)]]), '');
+      const redirect: Respond = (call) =>
+        new LocalReply(action.status, new HeaderList([['location', locate(call.head, call.matchedLength)]]), '');
       return answering(unlessGrpc('a redirect', where, redirect));
     }
     case 'serve':
@@ -45,7 +46,9 @@ function unlessGrpc(what: string, where: RouteContext, respond: Respond): Respon
 function unable(where: RouteContext, reason: string): Reply {
   const { route, virtualHost } = where;
   const name = route.name === '' ? `for ${route.match.path.kind} "${route.match.path.value}"` : `"${route.name}"`;
-  return failureReply(failure(FAILURES.configurationError, `the route ${name} of virtual host "${virtualHost.name}" cannot be used: ${reason}`));
+  return failureReply(
+    failure(FAILURES.configurationError, `the route ${name} of virtual host "${virtualHost.name}" cannot be used: ${reason}`),
+  );
 }
 
 function directResponse(status: number, body: string): Reply {

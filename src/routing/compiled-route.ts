@@ -17,7 +17,14 @@ export function pathOnly(path: string): string {
   return path.slice(0, question < 0 ? hash : hash < 0 ? question : Math.min(question, hash));
 }
 
-const NOTHING: RequestHead = { protocol: 'http', method: '', scheme: '', authority: '', path: '', headers: { get: () => undefined, has: () => false, set() {}, append() {}, remove() {}, entries: () => [] } };
+const NOTHING: RequestHead = {
+  protocol: 'http',
+  method: '',
+  scheme: '',
+  authority: '',
+  path: '',
+  headers: { get: () => undefined, has: () => false, set() {}, append() {}, remove() {}, entries: () => [] },
+};
 const NO_CHANCE: Random = { next: () => 0 };
 const NOT_DRAWN = -1;
 

@@ -158,7 +158,16 @@ function mustBeHttps(head: RequestHead, required: VirtualHostConfig['requireTls'
 const TO_HTTPS: RouteEntryConfig = Object.freeze({
   name: 'require_tls',
   match: { path: { kind: 'prefix', value: '', caseSensitive: true }, headers: [], query: [], fraction: undefined, grpc: false },
-  action: { kind: 'redirect', status: 301, scheme: undefined, httpsRedirect: true, host: undefined, port: undefined, path: undefined, stripQuery: false },
+  action: {
+    kind: 'redirect',
+    status: 301,
+    scheme: undefined,
+    httpsRedirect: true,
+    host: undefined,
+    port: undefined,
+    path: undefined,
+    stripQuery: false,
+  },
   headers: NO_HEADER_MUTATION,
   filterOverrides: {},
 } as const);

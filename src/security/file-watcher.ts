@@ -98,7 +98,7 @@ export class FileWatcher implements Closable, Alarm {
     const chain = readFile(certificateFile);
     const key = privateKeyFile === undefined ? missing('no private_key_file is configured') : readFile(privateKeyFile);
     if (!chain.ok || !key.ok) {
-      this.identity.offer(chain.ok ? key as Parsed<never> : chain);
+      this.identity.offer(chain.ok ? (key as Parsed<never>) : chain);
       return false;
     }
     const { value } = this.identity;

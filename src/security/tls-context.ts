@@ -46,12 +46,20 @@ export class TlsContexts implements Closable {
   channel(config: FileWatcherConfig): ClientSecurity {
     return this.#memo('channel', config, () => {
       const { certificateFile, privateKeyFile, caCertificateFile, refreshIntervalMs } = config;
-      const watcher = this.#sources.watch('control-plane credentials', { certificateFile, privateKeyFile, caCertificateFile, refreshIntervalMs });
-      const secrets = this.#material({ minVersion: undefined, maxVersion: undefined }, {
-        identity: certificateFile === undefined ? undefined : watcher.identity,
-        roots: caCertificateFile === undefined ? 'system' : watcher.roots,
-        refusal: '',
+      const watcher = this.#sources.watch('control-plane credentials', {
+        certificateFile,
+        privateKeyFile,
+        caCertificateFile,
+        refreshIntervalMs,
       });
+      const secrets = this.#material(
+        { minVersion: undefined, maxVersion: undefined },
+        {
+          identity: certificateFile === undefined ? undefined : watcher.identity,
+          roots: caCertificateFile === undefined ? 'system' : watcher.roots,
+          refusal: '',
+        },
+      );
       return new HostnameTls(secrets);
     }) as ClientSecurity;
   }
@@ -63,9 +71,11 @@ export class TlsContexts implements Closable {
   #client(config: UpstreamTlsConfig): ClientSecurity {
     let refusal = '';
     if (config.roots === undefined && config.sanMatchers.length > 0) refusal = 'SAN matchers without trust anchors would verify nothing';
-    if (config.roots === undefined && config.autoSniSanValidation) refusal = 'auto_sni_san_validation without trust anchors would verify nothing';
+    if (config.roots === undefined && config.autoSniSanValidation)
+      refusal = 'auto_sni_san_validation without trust anchors would verify nothing';
     const { secrets, roots } = this.#secrets(config, refusal);
-    if (roots === 'none' && refusal === '') this.#options.log.warn('TLS without trust anchors: the certificate of the server is not verified', { sni: config.sni });
+    if (roots === 'none' && refusal === '')
+      this.#options.log.warn('TLS without trust anchors: the certificate of the server is not verified', { sni: config.sni });
     return new ClientTls(config, secrets, roots !== 'none');
   }
 
@@ -73,8 +83,10 @@ export class TlsContexts implements Closable {
     let refusal = '';
     if (config.identity === undefined) refusal = 'a TLS server needs a certificate';
     else if (config.roots?.kind === 'system') refusal = 'clients cannot be verified against the roots of the system (gRFC A82)';
-    else if (config.roots === undefined && config.requireClientCertificate) refusal = 'client certificates are required, but there are no trust anchors';
-    else if (config.roots === undefined && config.sanMatchers.length > 0) refusal = 'SAN matchers without trust anchors would verify nothing';
+    else if (config.roots === undefined && config.requireClientCertificate)
+      refusal = 'client certificates are required, but there are no trust anchors';
+    else if (config.roots === undefined && config.sanMatchers.length > 0)
+      refusal = 'SAN matchers without trust anchors would verify nothing';
     const { secrets, roots } = this.#secrets(config, refusal);
     return new ServerTls(config, secrets, roots !== 'none');
   }
@@ -91,7 +103,10 @@ export class TlsContexts implements Closable {
     return { secrets, roots };
   }
 
-  #material(parameters: SecureMaterialOptions['parameters'], rest: Pick<SecureMaterialOptions, 'identity' | 'roots' | 'refusal'>): SecureMaterial {
+  #material(
+    parameters: SecureMaterialOptions['parameters'],
+    rest: Pick<SecureMaterialOptions, 'identity' | 'roots' | 'refusal'>,
+  ): SecureMaterial {
     const { clock, log } = this.#options;
     return new SecureMaterial({ clock, log, parameters, ...rest });
   }

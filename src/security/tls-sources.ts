@@ -38,7 +38,8 @@ export class TlsSources implements Closable {
     if (source.kind === 'provider') return this.#provider(source.instance)?.identity ?? unknownProvider(source.instance);
     const { certificateChain: chain, privateKey: key } = source;
     if (chain.kind === 'inline' && key.kind === 'inline') return Secret.of(parseIdentity(Buffer.from(chain.pem), Buffer.from(key.pem)));
-    if (chain.kind === 'file' && key.kind === 'file') return this.#files(chain.path, key.path, undefined, [chain.watchedDirectory, key.watchedDirectory]).identity;
+    if (chain.kind === 'file' && key.kind === 'file')
+      return this.#files(chain.path, key.path, undefined, [chain.watchedDirectory, key.watchedDirectory]).identity;
     return `a certificate chain (${chain.kind}) with a private key (${key.kind}) is not supported: both must be inline, or both files`;
   }
 
@@ -60,7 +61,10 @@ export class TlsSources implements Closable {
   /** A watcher for credentials outside of `certificate_providers`, such as those of a control-plane channel. */
   watch(name: string, config: Omit<CertificateProviderConfig, 'plugin'>): FileWatcher {
     const { certificateFile, privateKeyFile, caCertificateFile, refreshIntervalMs } = config;
-    return this.#own(JSON.stringify([name, certificateFile, privateKeyFile, caCertificateFile, refreshIntervalMs]), () => new FileWatcher(config, { ...this.#watching(), name }));
+    return this.#own(
+      JSON.stringify([name, certificateFile, privateKeyFile, caCertificateFile, refreshIntervalMs]),
+      () => new FileWatcher(config, { ...this.#watching(), name }),
+    );
   }
 
   close(): void {
@@ -72,7 +76,10 @@ export class TlsSources implements Closable {
     if (!Object.hasOwn(this.#options.providers, instance)) return undefined;
     const config = this.#options.providers[instance];
     if (config === undefined) return undefined;
-    return this.#own(`provider ${instance}`, () => new FileWatcher(config, { ...this.#watching(), name: `certificate provider "${instance}"` }));
+    return this.#own(
+      `provider ${instance}`,
+      () => new FileWatcher(config, { ...this.#watching(), name: `certificate provider "${instance}"` }),
+    );
   }
 
   #files(
@@ -84,7 +91,10 @@ export class TlsSources implements Closable {
     const config = { certificateFile, privateKeyFile, caCertificateFile, refreshIntervalMs: FILE_REFRESH_MS };
     const watchedDirectories = directories.filter((path) => path !== undefined);
     const name = `certificate file ${certificateFile ?? caCertificateFile ?? ''}`;
-    return this.#own(JSON.stringify([config, watchedDirectories]), () => new FileWatcher(config, { ...this.#watching(), name, watchedDirectories }));
+    return this.#own(
+      JSON.stringify([config, watchedDirectories]),
+      () => new FileWatcher(config, { ...this.#watching(), name, watchedDirectories }),
+    );
   }
 
   #watching(): { readonly clock: Clock; readonly log: Logger } {

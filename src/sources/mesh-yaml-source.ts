@@ -5,7 +5,15 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { CertificateProviderConfig } from '../config/bootstrap.ts';
-import type { ConfigSource, ResourceDescription, ResourceKey, ResourceKind, ResourceState, ResourceTypes, SourceDescription } from '../config/resource.ts';
+import type {
+  ConfigSource,
+  ResourceDescription,
+  ResourceKey,
+  ResourceKind,
+  ResourceState,
+  ResourceTypes,
+  SourceDescription,
+} from '../config/resource.ts';
 import { TYPE_URLS } from '../config/resource.ts';
 import type { Clock } from '../core/clock.ts';
 import { MeshError } from '../core/errors.ts';
@@ -31,8 +39,7 @@ export interface MeshYamlOptions {
 
 export type ReloadResult =
   /** What changed; empty when the file says the same as before. */
-  | { readonly ok: true; readonly changed: readonly ResourceKey[] }
-  | { readonly ok: false; readonly errors: readonly FileProblem[] };
+  { readonly ok: true; readonly changed: readonly ResourceKey[] } | { readonly ok: false; readonly errors: readonly FileProblem[] };
 
 interface Entry {
   readonly value: unknown;
@@ -73,7 +80,9 @@ export class MeshYamlSource implements ConfigSource {
     try {
       text = readFileSync(absolute, 'utf8');
     } catch (error) {
-      throw new MeshError('ERR_MESH_CONFIG', `cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+      throw new MeshError('ERR_MESH_CONFIG', `cannot read ${path}: ${error instanceof Error ? error.message : String(error)}`, {
+        cause: error,
+      });
     }
     const source = MeshYamlSource.fromText(text, path, options);
     if (options.watch ?? true) source.#follow(absolute, text);
@@ -85,7 +94,10 @@ export class MeshYamlSource implements ConfigSource {
     const loaded = loadMeshYaml(text, origin, loadOptions(options, undefined));
     if (loaded.ok) return new MeshYamlSource(loaded, origin, options);
     const count = loaded.errors.length === 1 ? 'one error' : `${loaded.errors.length} errors`;
-    throw new MeshError('ERR_MESH_CONFIG', `${origin} has ${count}:\n${loaded.errors.map((problem) => printProblem(text, problem)).join('\n')}`);
+    throw new MeshError(
+      'ERR_MESH_CONFIG',
+      `${origin} has ${count}:\n${loaded.errors.map((problem) => printProblem(text, problem)).join('\n')}`,
+    );
   }
 
   /** Patterns of the key `include`; undefined: the hosts of the services. */
@@ -187,13 +199,19 @@ export class MeshYamlSource implements ConfigSource {
         const result = this.reload(next);
         const ms = Math.round((clock.now() - noticedAt) * 10) / 10;
         if (result.ok) log.info(`reloaded ${this.origin} in ${ms} ms, changed: ${summarizeChanges(result.changed)}`);
-        else log.warn(`${this.origin} is invalid, the last good configuration stays:\n${result.errors.map((problem) => printProblem(next, problem)).join('\n')}`);
+        else
+          log.warn(
+            `${this.origin} is invalid, the last good configuration stays:\n${result.errors.map((problem) => printProblem(next, problem)).join('\n')}`,
+          );
       },
       onProblem: (error) => log.warn(`${this.origin} cannot be read, the last good configuration stays: ${error.message}`),
     });
   }
 }
 
-function loadOptions(options: MeshYamlOptions, previous: LoadedMeshYaml | undefined): { certificates?: CertificateStrategy; previous: LoadedMeshYaml | undefined } {
+function loadOptions(
+  options: MeshYamlOptions,
+  previous: LoadedMeshYaml | undefined,
+): { certificates?: CertificateStrategy; previous: LoadedMeshYaml | undefined } {
   return options.certificates === undefined ? { previous } : { certificates: options.certificates, previous };
 }

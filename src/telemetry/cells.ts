@@ -5,7 +5,9 @@ export const LATENCY_BUCKETS = 22;
 const FIRST_BOUND_US = 64;
 
 /** Upper bounds in seconds, without the last (infinite) bucket. */
-export const LATENCY_BOUNDS_SECONDS: readonly number[] = Object.freeze(Array.from({ length: LATENCY_BUCKETS - 1 }, (_, i) => (FIRST_BOUND_US * 2 ** i) / 1e6));
+export const LATENCY_BOUNDS_SECONDS: readonly number[] = Object.freeze(
+  Array.from({ length: LATENCY_BUCKETS - 1 }, (_, i) => (FIRST_BOUND_US * 2 ** i) / 1e6),
+);
 
 /** Index of the bucket for a latency in milliseconds: by the position of the highest bit, so without a search. */
 export function latencyBucket(ms: number): number {

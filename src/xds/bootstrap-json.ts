@@ -38,7 +38,11 @@ export class JsonFields {
   }
 
   problem(key: string, reason: string, cure?: string): MeshError {
-    return new MeshError('ERR_MESH_BOOTSTRAP', `xDS bootstrap ${this.origin}: ${this.pathOf(key)} ${reason}`, cure === undefined ? {} : { cure });
+    return new MeshError(
+      'ERR_MESH_BOOTSTRAP',
+      `xDS bootstrap ${this.origin}: ${this.pathOf(key)} ${reason}`,
+      cure === undefined ? {} : { cure },
+    );
   }
 
   has(key: string): boolean {

@@ -5,7 +5,13 @@
 import type { Alarm, Clock, Timer } from '../core/clock.ts';
 import { TYPE_URLS, describeResourceError } from '../config/resource.ts';
 import type {
-  ResourceCache, ResourceDescription, ResourceError, ResourceKind, ResourceState, ResourceTypes, UnsupportedField,
+  ResourceCache,
+  ResourceDescription,
+  ResourceError,
+  ResourceKind,
+  ResourceState,
+  ResourceTypes,
+  UnsupportedField,
 } from '../config/resource.ts';
 import type { KnownResource, Outcome, Update } from './session.ts';
 
@@ -119,7 +125,8 @@ export class XdsCache implements ResourceCache {
   /** Names that have a value and that the server still has. */
   names(kind: ResourceKind): readonly string[] {
     const names: string[] = [];
-    for (const entry of this.#of(kind).values()) if (entry.state.status === 'present' && entry.status !== 'DOES_NOT_EXIST') names.push(entry.name);
+    for (const entry of this.#of(kind).values())
+      if (entry.state.status === 'present' && entry.status !== 'DOES_NOT_EXIST') names.push(entry.name);
     return names;
   }
 
@@ -194,7 +201,8 @@ export class XdsCache implements ResourceCache {
     entry.error = undefined;
     if (outcome.status === 'unchanged') {
       // Only the version is new; the value keeps its identity, so nobody needs to be told.
-      if (entry.state.status === 'present' && entry.version !== version) entry.state = { status: 'present', value: entry.state.value, version };
+      if (entry.state.status === 'present' && entry.version !== version)
+        entry.state = { status: 'present', value: entry.state.value, version };
       entry.version = version;
       return false;
     }

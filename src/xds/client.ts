@@ -16,7 +16,11 @@ import { authorityOf, canonicalName, listenerCandidates, serverListenerName } fr
 import type { DecodeContext, ResourceType } from './resource-type.ts';
 import { ServerLink } from './server-link.ts';
 
-const CLIENT_FEATURES = ['envoy.lb.does_not_support_overprovisioning', 'xds.config.resource-in-sotw', 'xds.config.supports-resource-in-sotw'];
+const CLIENT_FEATURES = [
+  'envoy.lb.does_not_support_overprovisioning',
+  'xds.config.resource-in-sotw',
+  'xds.config.supports-resource-in-sotw',
+];
 
 export interface XdsClientOptions {
   readonly bootstrap: Bootstrap;
@@ -166,7 +170,9 @@ export class XdsClient implements ConfigSource {
     const link = new ServerLink({
       server: traits,
       cache: this.#cache,
-      clock, random, log,
+      clock,
+      random,
+      log,
       transport: () => this.#options.transport(server),
       changed: () => this.#changed(),
       session: {

@@ -27,5 +27,9 @@ export interface ResourceType<K extends ResourceKind = ResourceKind> {
    * The same for resources that can be large: yields about every millisecond of work, so that decoding can be spread over several
    * tasks of the event loop. Absent: `decode` is used. `previous` is the last good value: unchanged parts may keep their objects.
    */
-  decodeInSteps?(bytes: Uint8Array, context: DecodeContext, previous: ResourceTypes[K] | undefined): Generator<undefined, Decoded<ResourceTypes[K]>>;
+  decodeInSteps?(
+    bytes: Uint8Array,
+    context: DecodeContext,
+    previous: ResourceTypes[K] | undefined,
+  ): Generator<undefined, Decoded<ResourceTypes[K]>>;
 }

@@ -111,7 +111,12 @@ export class ServerLink {
     const { server, cache, clock, random, log, changed, session, transport } = this.#options;
     return new Promise((resolve, reject) => {
       const run = new StreamRun({
-        server, cache, clock, random, log, changed,
+        server,
+        cache,
+        clock,
+        random,
+        log,
+        changed,
         session: { ...session, versions: this.#versions, known: (kind, name) => cache.known(kind, name) },
         names: this.#names,
         connected: () => this.#connected(),
@@ -119,7 +124,8 @@ export class ServerLink {
           this.#run = undefined;
           const problem = `${server.uri}: ${grpcStatusName(code)}${details === '' ? '' : `: ${details}`}`;
           if (ended.responses > 0) {
-            if (!this.#stop.signal.aborted) log.info('the control plane ended the stream', { server: server.uri, status: grpcStatusName(code), details });
+            if (!this.#stop.signal.aborted)
+              log.info('the control plane ended the stream', { server: server.uri, status: grpcStatusName(code), details });
             resolve();
           } else {
             this.#failed(problem);

@@ -187,10 +187,17 @@ export class SotwSession implements Session {
     }
     intake.fresh = true;
     const unsupported: UnsupportedField[] = [];
-    const decoded = yield* this.#decode(state.type, raw, unsupported, hint === undefined ? undefined : this.#options.known(kind, hint)?.value);
+    const decoded = yield* this.#decode(
+      state.type,
+      raw,
+      unsupported,
+      hint === undefined ? undefined : this.#options.known(kind, hint)?.value,
+    );
     const name = canonicalName(decoded.name) || hint || '';
     if (name === '') {
-      const reasons = decoded.ok ? ['has no name'] : decoded.errors.map((error) => (error.field === '' ? error.reason : `${error.field}: ${error.reason}`));
+      const reasons = decoded.ok
+        ? ['has no name']
+        : decoded.errors.map((error) => (error.field === '' ? error.reason : `${error.field}: ${error.reason}`));
       this.#unnamed(raw, `resources[${index}]: ${reasons.join(', ')}`, intake);
       return;
     }
@@ -236,7 +243,12 @@ export class SotwSession implements Session {
   }
 
   /** A decoder must not throw; one that does costs its own resource, never the stream (grpc-go recovers likewise). */
-  *#decode(type: ResourceType, raw: Uint8Array, unsupported: UnsupportedField[], previous: unknown): Generator<undefined, Decoded<unknown>> {
+  *#decode(
+    type: ResourceType,
+    raw: Uint8Array,
+    unsupported: UnsupportedField[],
+    previous: unknown,
+  ): Generator<undefined, Decoded<unknown>> {
     const context: DecodeContext = {
       ...this.#options.context,
       unsupported: (kind, field, resource) => {

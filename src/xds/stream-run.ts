@@ -110,7 +110,10 @@ export class StreamRun implements AdsStreamEvents, Alarm {
     try {
       response = decodeDiscoveryResponse(bytes);
     } catch (error) {
-      this.#options.log.warn('the control plane sent something that is no DiscoveryResponse', { server: this.#options.server.uri, error: String(error) });
+      this.#options.log.warn('the control plane sent something that is no DiscoveryResponse', {
+        server: this.#options.server.uri,
+        error: String(error),
+      });
       this.cancel();
       return;
     }
@@ -190,7 +193,8 @@ export class StreamRun implements AdsStreamEvents, Alarm {
     const { update, nack, repeats } = receipt;
     const changes = cache.apply(update, server);
     if (nack !== undefined && repeats === 0) log.warn('configuration rejected', { server: server.uri, version, error: nack });
-    else if (nack === undefined) log.debug('configuration accepted', { server: server.uri, typeUrl, version, resources: response.resources.length });
+    else if (nack === undefined)
+      log.debug('configuration accepted', { server: server.uri, typeUrl, version, resources: response.resources.length });
     if (repeats === 0) this.release(typeUrl);
     else this.#held.set(typeUrl, new HeldReply(this, typeUrl, clock, this.#nackPauseMs(repeats)));
     if (changes) changed();

@@ -3,7 +3,17 @@ import { builtinModules } from 'node:module';
 import { dirname, join, posix } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
-import { ADAPTER_EXTRAS, BANNED, CONTAINMENT, EXTRA_EDGES, LEVELS, MAX_LINES, ROOT_FILES, SMALL_SHARE, TYPE_ONLY_IMPORTS } from './rules.ts';
+import {
+  ADAPTER_EXTRAS,
+  BANNED,
+  CONTAINMENT,
+  EXTRA_EDGES,
+  LEVELS,
+  MAX_LINES,
+  ROOT_FILES,
+  SMALL_SHARE,
+  TYPE_ONLY_IMPORTS,
+} from './rules.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 
@@ -22,7 +32,8 @@ function stripped(text: string): string {
 function importsOf(text: string): { to: string; typeOnly: boolean }[] {
   const found: { to: string; typeOnly: boolean }[] = [];
   const bare = text.replaceAll(/\/\*[\s\S]*?\*\/|^\s*\/\/[^\n]*/gm, ' ');
-  for (const match of bare.matchAll(/(?:^|\n)\s*(import|export)\s+(type\s+)?[^'"`;]*?\bfrom\s+['"]([^'"]+)['"]/g)) found.push({ to: match[3] ?? '', typeOnly: match[2] !== undefined });
+  for (const match of bare.matchAll(/(?:^|\n)\s*(import|export)\s+(type\s+)?[^'"`;]*?\bfrom\s+['"]([^'"]+)['"]/g))
+    found.push({ to: match[3] ?? '', typeOnly: match[2] !== undefined });
   for (const match of bare.matchAll(/(?:^|\n)\s*import\s+['"]([^'"]+)['"]/g)) found.push({ to: match[1] ?? '', typeOnly: false });
   return found;
 }
@@ -36,7 +47,13 @@ const files: SourceFile[] = readdirSync(join(root, 'src'), { recursive: true, en
   });
 
 const levelOf = (path: string): number | undefined => LEVELS.find(([prefix]) => path.startsWith(prefix))?.[1];
-const folderOf = (path: string): string => (ROOT_FILES.test(path) ? 'src' : path.split('/').slice(0, path.startsWith('src/adapters/') ? 3 : 2).join('/'));
+const folderOf = (path: string): string =>
+  ROOT_FILES.test(path)
+    ? 'src'
+    : path
+        .split('/')
+        .slice(0, path.startsWith('src/adapters/') ? 3 : 2)
+        .join('/');
 const resolved = (from: string, to: string): string => posix.normalize(posix.join(posix.dirname(from), to));
 
 test('the scan sees the source', () => {
@@ -71,7 +88,9 @@ test('every file has a level, and imports only lower levels and its own folder',
 });
 
 test('there are no import cycles', () => {
-  const graph = new Map(files.map((file) => [file.path, file.imports.filter((i) => i.to.startsWith('.') && !i.typeOnly).map((i) => resolved(file.path, i.to))]));
+  const graph = new Map(
+    files.map((file) => [file.path, file.imports.filter((i) => i.to.startsWith('.') && !i.typeOnly).map((i) => resolved(file.path, i.to))]),
+  );
   const state = new Map<string, 'open' | 'done'>();
   const cycles: string[] = [];
   const visit = (path: string, trail: readonly string[]): void => {
@@ -93,12 +112,16 @@ test('third-party packages stay where they belong', () => {
   for (const { path, imports } of files) {
     for (const { to, typeOnly } of imports) {
       if (to.startsWith('.') || to.startsWith('node:')) continue;
-      const name = to.split('/').slice(0, to.startsWith('@') ? 2 : 1).join('/');
+      const name = to
+        .split('/')
+        .slice(0, to.startsWith('@') ? 2 : 1)
+        .join('/');
       if (builtinModules.includes(name)) wrong.push(`${path} imports ${to} without node:`);
       else {
         const rule = CONTAINMENT.find(([known]) => known === name);
         if (rule === undefined) wrong.push(`${path} imports ${name}, which is no dependency of ours`);
-        else if (!rule[1].test(path) && !(typeOnly && (name === '@bufbuild/protobuf' || TYPE_ONLY_IMPORTS.test(path)))) wrong.push(`${path} imports ${name}: only ${rule[1].source} may`);
+        else if (!rule[1].test(path) && !(typeOnly && (name === '@bufbuild/protobuf' || TYPE_ONLY_IMPORTS.test(path))))
+          wrong.push(`${path} imports ${name}: only ${rule[1].source} may`);
       }
     }
   }
@@ -109,7 +132,8 @@ test('time, chance, environment and console have one home each', () => {
   const wrong: string[] = [];
   for (const { path, code } of files) {
     if (path.startsWith('src/testing/')) continue;
-    for (const [what, allowed, cure] of BANNED) if (what.test(code) && !allowed.test(path)) wrong.push(`${path} uses ${what.source}: ${cure}`);
+    for (const [what, allowed, cure] of BANNED)
+      if (what.test(code) && !allowed.test(path)) wrong.push(`${path} uses ${what.source}: ${cure}`);
   }
   expect(wrong).toEqual([]);
 });
@@ -126,7 +150,9 @@ test('no default exports, no export *, no any, no utils', () => {
 });
 
 test('files are small and say what they are', () => {
-  const long = files.filter(({ text }) => text.split('\n').length > MAX_LINES).map(({ path, text }) => `${path}: ${text.split('\n').length} lines`);
+  const long = files
+    .filter(({ text }) => text.split('\n').length > MAX_LINES)
+    .map(({ path, text }) => `${path}: ${text.split('\n').length} lines`);
   expect(long).toEqual([]);
   const small = files.filter(({ text }) => text.split('\n').length <= 250).length;
   expect(small / files.length).toBeGreaterThanOrEqual(SMALL_SHARE);

@@ -36,7 +36,9 @@ async function serve(): Promise<void> {
   const answer = (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>): void => done(null, call.request);
   server.register(PATH, answer as never, same as never, same as never, 'unary');
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, value) => (error === null ? resolve(value) : reject(error)));
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, value) =>
+      error === null ? resolve(value) : reject(error),
+    );
   });
   const ads = await startMiniAds('echo', port);
   process.stdout.write(`${JSON.stringify({ port, ads: ads.port })}\n`);
@@ -113,7 +115,10 @@ services:
 
 function start(args: readonly string[], env: Record<string, string> = {}): ChildProcess {
   const file = fileURLToPath(import.meta.url);
-  return spawn(process.execPath, ['--disable-warning=ExperimentalWarning', file, ...args], { stdio: ['pipe', 'pipe', 'inherit'], env: { ...process.env, ...env } });
+  return spawn(process.execPath, ['--disable-warning=ExperimentalWarning', file, ...args], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, ...env },
+  });
 }
 
 async function launch(rounds: number, warmUp: number, seed: number, port: number, ads: number): Promise<Samples> {
@@ -152,7 +157,8 @@ export async function run({ quick, progress }: BenchOptions): Promise<BenchRow[]
 
 function rowsOf(concurrency: number, figures: Record<Variant, number[]> | undefined): BenchRow[] {
   if (figures === undefined) return [];
-  const pairs = (a: Variant, b: Variant): { a: number; b: number }[] => figures[a].map((value, index) => ({ a: value, b: figures[b][index] ?? value }));
+  const pairs = (a: Variant, b: Variant): { a: number; b: number }[] =>
+    figures[a].map((value, index) => ({ a: value, b: figures[b][index] ?? value }));
   const control = estimate(pairs('bare', 'bare (again)'), ratioOfSums);
   const name = `grpc-js unary c${concurrency}`;
   return [

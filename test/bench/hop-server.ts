@@ -64,7 +64,10 @@ async function sample(rounds: number, warmUp: number, seed: number): Promise<Sam
   const portOf = (server: typeof bare): number => (server.address() as AddressInfo).port;
   const folder = mkdtempSync(join(tmpdir(), 'hop-server-'));
   const config = join(folder, 'mesh.yaml');
-  writeFileSync(config, `version: 1\ninbound:\n  - port: ${portOf(meshed)}\n    allow:\n      - { methods: [GET, POST], paths: ["/items/**"] }\n`);
+  writeFileSync(
+    config,
+    `version: 1\ninbound:\n  - port: ${portOf(meshed)}\n    allow:\n      - { methods: [GET, POST], paths: ["/items/**"] }\n`,
+  );
   const mesh = await createMesh({ config, watch: false });
   mesh.http.server(meshed);
   await mesh.ready();
@@ -110,7 +113,9 @@ export async function run({ quick, progress }: BenchOptions): Promise<BenchRow[]
     const figures = all[`c${concurrency}`];
     const found = estimate(pairs(figures, 'bare', 'mesh'), ratioOfSums);
     const control = estimate(pairs(figures, 'bare', 'bare (again)'), ratioOfSums);
-    return rounded(benchRow({ name: `node:http c${concurrency}`, metric: 'server CPU, mesh / bare', target: 1.1, aim: 1.05 }, found, control));
+    return rounded(
+      benchRow({ name: `node:http c${concurrency}`, metric: 'server CPU, mesh / bare', target: 1.1, aim: 1.05 }, found, control),
+    );
   });
 }
 

@@ -96,16 +96,20 @@ async function sample(rounds: number, warmUp: number, seed: number, port: number
   await mesh.ready();
   const agent = new Agent();
   const bare = `http://127.0.0.1:${port}/items/7`;
-  const viaRequest = (url: string, dispatcher: Agent | typeof mesh.dispatcher): Call => async () => {
-    const reply = await request(url, { dispatcher });
-    if (reply.statusCode !== 200) throw new Error(`status ${reply.statusCode}`);
-    return reply.body.text();
-  };
-  const viaFetch = (url: string, call: typeof fetch): Call => async () => {
-    const reply = await call(url);
-    if (reply.status !== 200) throw new Error(`status ${reply.status}`);
-    return reply.text();
-  };
+  const viaRequest =
+    (url: string, dispatcher: Agent | typeof mesh.dispatcher): Call =>
+    async () => {
+      const reply = await request(url, { dispatcher });
+      if (reply.statusCode !== 200) throw new Error(`status ${reply.statusCode}`);
+      return reply.body.text();
+    };
+  const viaFetch =
+    (url: string, call: typeof fetch): Call =>
+    async () => {
+      const reply = await call(url);
+      if (reply.status !== 200) throw new Error(`status ${reply.status}`);
+      return reply.text();
+    };
   const calls: Record<Group, Record<string, Call>> = {
     request: {
       bare: viaRequest(bare, agent),
@@ -117,7 +121,13 @@ async function sample(rounds: number, warmUp: number, seed: number, port: number
   };
   const samples: Samples = {};
   const random = new SeededRandom(seed);
-  const record = async (name: string, group: Group, measure: (call: Call) => Promise<number>, count: number, before: number): Promise<void> => {
+  const record = async (
+    name: string,
+    group: Group,
+    measure: (call: Call) => Promise<number>,
+    count: number,
+    before: number,
+  ): Promise<void> => {
     const figures = (samples[name] = Object.fromEntries(GROUPS[group].map((variant) => [variant, [] as number[]])));
     for (let round = -before; round < count; round++) {
       for (const variant of shuffled<string>(GROUPS[group], random)) {
@@ -128,7 +138,8 @@ async function sample(rounds: number, warmUp: number, seed: number, port: number
   };
   for (const group of ['request', 'fetch'] as const) {
     // With too few calls behind them variants differ by how far they are compiled (performance.md §7.2, rule 4).
-    for (let turn = 0; turn < 5; turn++) for (const variant of shuffled<string>(GROUPS[group], random)) await block(calls[group][variant] as Call, 50, WARM);
+    for (let turn = 0; turn < 5; turn++)
+      for (const variant of shuffled<string>(GROUPS[group], random)) await block(calls[group][variant] as Call, 50, WARM);
     for (const concurrency of CONCURRENCIES) {
       // Fetch shows ratios far from 1: a third of the rounds resolves them.
       const count = group === 'fetch' ? Math.ceil(rounds / 3) : rounds;
@@ -144,7 +155,9 @@ async function sample(rounds: number, warmUp: number, seed: number, port: number
 
 /** Runs this kind of file as a process of its own. */
 export function startProcess(path: string, args: readonly string[], flags: readonly string[] = []): ChildProcess {
-  return spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...flags, path, ...args], { stdio: ['pipe', 'pipe', 'inherit'] });
+  return spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...flags, path, ...args], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
 }
 
 /** The whole output of a process that has to succeed, as JSON. */
@@ -180,7 +193,10 @@ export async function run({ quick, progress }: BenchOptions): Promise<BenchRow[]
     const all: Samples = {};
     for (let number = 1; number <= launches; number++) {
       const flags = ['--expose-gc', '--max-semi-space-size=128'];
-      collect(all, await outputOf<Samples>(startProcess(SELF, ['--sample', String(rounds), String(warmUp), String(number), String(port)], flags)));
+      collect(
+        all,
+        await outputOf<Samples>(startProcess(SELF, ['--sample', String(rounds), String(warmUp), String(number), String(port)], flags)),
+      );
       progress(`hop, HTTP: launch ${number} of ${launches} done`);
     }
     return rows(all).map(rounded);
@@ -191,11 +207,19 @@ export async function run({ quick, progress }: BenchOptions): Promise<BenchRow[]
 
 function rows(all: Samples): BenchRow[] {
   const row = (spec: Parameters<typeof benchRow>[0], what: string, variant: string): BenchRow =>
-    benchRow(spec, estimate(pairs(all[what], 'bare', variant), ratioOfSums), estimate(pairs(all[what], 'bare', 'bare (again)'), ratioOfSums));
+    benchRow(
+      spec,
+      estimate(pairs(all[what], 'bare', variant), ratioOfSums),
+      estimate(pairs(all[what], 'bare', 'bare (again)'), ratioOfSums),
+    );
   return [
     ...CONCURRENCIES.flatMap((c) => [
       row({ name: `undici.request c${c}`, metric: 'client CPU, mesh / bare', target: 1.03, aim: 1.01 }, `request c${c}`, 'mesh'),
-      row({ name: `undici.request c${c}, opossum`, metric: 'client CPU, mesh with a breaker / bare', target: 1.1 }, `request c${c}`, 'breaker'),
+      row(
+        { name: `undici.request c${c}, opossum`, metric: 'client CPU, mesh with a breaker / bare', target: 1.1 },
+        `request c${c}`,
+        'breaker',
+      ),
       row({ name: `fetch c${c}`, metric: 'client CPU, mesh.fetch / global fetch', target: 0.8, aim: 0.55 }, `fetch c${c}`, 'mesh'),
     ]),
     row({ name: 'undici.request c50, bytes', metric: 'bytes allocated per call, mesh / bare', target: 1.05 }, 'bytes', 'mesh'),

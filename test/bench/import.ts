@@ -33,7 +33,10 @@ const DONE = `process.stdout.write(JSON.stringify({ ms: performance.now(), rssMb
 
 function programs(yaml: string, http: { ads: number }, grpc: { ads: number }): Readonly<Record<string, string>> {
   const bootstrap = (ads: number): string =>
-    JSON.stringify({ xds_servers: [{ server_uri: `127.0.0.1:${ads}`, channel_creds: [{ type: 'insecure' }] }], node: { id: 'bench', locality: {} } });
+    JSON.stringify({
+      xds_servers: [{ server_uri: `127.0.0.1:${ads}`, channel_creds: [{ type: 'insecure' }] }],
+      node: { id: 'bench', locality: {} },
+    });
   return {
     bare: DONE,
     'bare (again)': DONE,
@@ -71,7 +74,13 @@ export async function run({ quick, progress }: BenchOptions): Promise<BenchRow[]
   await once(web, 'listening');
   const server = new Server();
   const same = (value: Buffer): Buffer => value;
-  server.register('/echo.Echo/Unary', ((call: { request: Buffer }, done: (error: null, value: Buffer) => void) => done(null, call.request)) as never, same as never, same as never, 'unary');
+  server.register(
+    '/echo.Echo/Unary',
+    ((call: { request: Buffer }, done: (error: null, value: Buffer) => void) => done(null, call.request)) as never,
+    same as never,
+    same as never,
+    'unary',
+  );
   const grpcPort = await new Promise<number>((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => (error === null ? resolve(port) : reject(error)));
   });
@@ -98,9 +107,23 @@ export async function run({ quick, progress }: BenchOptions): Promise<BenchRow[]
   }
   const beyond = (name: string, base: string, of: (figure: Figure) => number): number[] =>
     (figures[name] ?? []).map((figure, i) => of(figure) - of(figures[base]?.[i] ?? figure));
-  const row = (name: string, metric: string, variant: string, base: string, of: (figure: Figure) => number, target?: number, aim?: number): BenchRow => {
+  const row = (
+    name: string,
+    metric: string,
+    variant: string,
+    base: string,
+    of: (figure: Figure) => number,
+    target?: number,
+    aim?: number,
+  ): BenchRow => {
     const control = estimate(beyond(`${base} (again)`, base, of), median);
-    return rounded(benchRow({ name, metric, ...(target === undefined ? {} : { target }), ...(aim === undefined ? {} : { aim }) }, estimate(beyond(variant, base, of), median), [control.low, control.high]));
+    return rounded(
+      benchRow(
+        { name, metric, ...(target === undefined ? {} : { target }), ...(aim === undefined ? {} : { aim }) },
+        estimate(beyond(variant, base, of), median),
+        [control.low, control.high],
+      ),
+    );
   };
   const ms = (figure: Figure): number => figure.ms;
   const rss = (figure: Figure): number => figure.rssMb;

@@ -16,7 +16,10 @@ const number = (value: number): string => (Math.abs(value) >= 100 ? value.toFixe
 
 function table(name: string, rows: readonly BenchRow[]): string {
   const lines = rows.map((row) => {
-    const bound = row.target === undefined ? 'reported' : `target ${row.better === 'lower' ? '<=' : '>='} ${row.target}${row.aim === undefined ? '' : `, aim ${row.aim}`}`;
+    const bound =
+      row.target === undefined
+        ? 'reported'
+        : `target ${row.better === 'lower' ? '<=' : '>='} ${row.target}${row.aim === undefined ? '' : `, aim ${row.aim}`}`;
     const verdict = row.target === undefined ? '' : row.holds === true ? 'holds' : row.holds === false ? 'MISSED' : 'not resolved';
     return `  ${row.name.padEnd(34)} ${number(row.value).padStart(8)} [${number(row.low)} .. ${number(row.high)}]  A/A ${number(row.control[0])}-${number(row.control[1])}  ${bound}  ${verdict}\n    ${row.metric}`;
   });

@@ -99,7 +99,13 @@ export function benchRow(spec: RowSpec, found: Estimate, control: Estimate | rea
 /** Four significant digits, for people and for JSON. */
 export function rounded(row: BenchRow): BenchRow {
   const short = (value: number): number => Number(value.toPrecision(4));
-  return { ...row, value: short(row.value), low: short(row.low), high: short(row.high), control: [short(row.control[0]), short(row.control[1])] };
+  return {
+    ...row,
+    value: short(row.value),
+    low: short(row.low),
+    high: short(row.high),
+    control: [short(row.control[0]), short(row.control[1])],
+  };
 }
 
 export function shuffled<T>(items: readonly T[], random: { next(): number }): T[] {

@@ -32,14 +32,45 @@ interface Kind {
 }
 
 const KINDS: readonly Kind[] = [
-  { name: 'exact', block: 4000, route: (i) => route({ name: `r${i}`, match: { path: { kind: 'exact', value: `/svc-${i}/list`, caseSensitive: true } } }), path: (i) => `/svc-${i}/list?page=2` },
-  { name: 'prefix', block: 4000, route: (i) => route({ name: `r${i}`, match: { path: { kind: 'prefix', value: `/svc-${i}/`, caseSensitive: true } } }), path: (i) => `/svc-${i}/items/42?page=2` },
-  { name: 'header', block: 4000, route: (i) => route({ name: `r${i}`, match: { headers: [exactHeader('x-tenant', `tenant-${i}`)] } }), path: () => '/items/42?page=2', header: (i) => `tenant-${i}` },
-  { name: 'literal regex', block: 4000, route: (i) => route({ name: `r${i}`, match: { path: { kind: 'regex', value: `/svc-${i}/[^/]+/items/[0-9]+` } } }), path: (i) => `/svc-${i}/users/items/42?page=2` },
-  { name: 'regex without literal', block: 8, reported: true, route: (i) => route({ name: `r${i}`, match: { path: { kind: 'regex', value: `.*/svc-${i}/[^/]*/items/.*` } } }), path: (i) => `/a/svc-${i}/users/items/42?page=2` },
+  {
+    name: 'exact',
+    block: 4000,
+    route: (i) => route({ name: `r${i}`, match: { path: { kind: 'exact', value: `/svc-${i}/list`, caseSensitive: true } } }),
+    path: (i) => `/svc-${i}/list?page=2`,
+  },
+  {
+    name: 'prefix',
+    block: 4000,
+    route: (i) => route({ name: `r${i}`, match: { path: { kind: 'prefix', value: `/svc-${i}/`, caseSensitive: true } } }),
+    path: (i) => `/svc-${i}/items/42?page=2`,
+  },
+  {
+    name: 'header',
+    block: 4000,
+    route: (i) => route({ name: `r${i}`, match: { headers: [exactHeader('x-tenant', `tenant-${i}`)] } }),
+    path: () => '/items/42?page=2',
+    header: (i) => `tenant-${i}`,
+  },
+  {
+    name: 'literal regex',
+    block: 4000,
+    route: (i) => route({ name: `r${i}`, match: { path: { kind: 'regex', value: `/svc-${i}/[^/]+/items/[0-9]+` } } }),
+    path: (i) => `/svc-${i}/users/items/42?page=2`,
+  },
+  {
+    name: 'regex without literal',
+    block: 8,
+    reported: true,
+    route: (i) => route({ name: `r${i}`, match: { path: { kind: 'regex', value: `.*/svc-${i}/[^/]*/items/.*` } } }),
+    path: (i) => `/a/svc-${i}/users/items/42?page=2`,
+  },
 ];
 
-const PLACES = [['best', 0], ['median', ROUTES / 2 - 1], ['worst', ROUTES - 1]] as const;
+const PLACES = [
+  ['best', 0],
+  ['median', ROUTES / 2 - 1],
+  ['worst', ROUTES - 1],
+] as const;
 
 /** Nanoseconds per match: variant → one figure per round. */
 type Samples = Record<string, number[]>;
@@ -62,9 +93,20 @@ class Variant {
   }
 
   #head(): RequestHead {
-    const headers: [string, string][] = [['accept', '*/*'], ['user-agent', 'bench'], ['x-request-source', 'test']];
+    const headers: [string, string][] = [
+      ['accept', '*/*'],
+      ['user-agent', 'bench'],
+      ['x-request-source', 'test'],
+    ];
     if (this.#kind.header !== undefined) headers.push(['x-tenant', fresh(this.#kind.header(this.#index))]);
-    return { protocol: 'http', method: 'GET', scheme: 'http', authority: fresh('shop.test'), path: fresh(this.#kind.path(this.#index)), headers: new HeaderList(headers) };
+    return {
+      protocol: 'http',
+      method: 'GET',
+      scheme: 'http',
+      authority: fresh('shop.test'),
+      path: fresh(this.#kind.path(this.#index)),
+      headers: new HeaderList(headers),
+    };
   }
 
   measure(): number {
@@ -88,8 +130,13 @@ class Variant {
 function sample(rounds: number, seed: number): Samples {
   const variants = KINDS.flatMap((kind) => {
     const routes = Array.from({ length: ROUTES }, (_, index) => kind.route(index));
-    const table = new RouteTable(routeConfig({ virtualHosts: [virtualHost({ domains: ['shop.test'], routes })] }), (where) => where.route.name);
-    return PLACES.flatMap(([place, index]) => [`${kind.name}, ${place}`, `${kind.name}, ${place} (again)`].map((id) => new Variant(id, kind, index, table)));
+    const table = new RouteTable(
+      routeConfig({ virtualHosts: [virtualHost({ domains: ['shop.test'], routes })] }),
+      (where) => where.route.name,
+    );
+    return PLACES.flatMap(([place, index]) =>
+      [`${kind.name}, ${place}`, `${kind.name}, ${place} (again)`].map((id) => new Variant(id, kind, index, table)),
+    );
   });
   const random = new SeededRandom(seed);
   const samples: Samples = Object.fromEntries(variants.map(({ id }) => [id, []]));
@@ -104,7 +151,11 @@ function sample(rounds: number, seed: number): Samples {
 }
 
 async function launch(rounds: number, seed: number): Promise<Samples> {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', fileURLToPath(import.meta.url), '--sample', String(rounds), String(seed)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', fileURLToPath(import.meta.url), '--sample', String(rounds), String(seed)],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
   let output = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     output += text;
@@ -120,7 +171,11 @@ function rowOf(kind: Kind, place: string, all: Samples): BenchRow {
   const figures = all[name] ?? [];
   const twin = all[`${name} (again)`] ?? [];
   const pairs = figures.map((a, index) => ({ a, b: twin[index] ?? a }));
-  const spec = { name: `${ROUTES} routes, ${name}`, metric: 'ns CPU per match', ...(kind.reported === true ? {} : { target: TARGET_NS, aim: AIM_NS }) };
+  const spec = {
+    name: `${ROUTES} routes, ${name}`,
+    metric: 'ns CPU per match',
+    ...(kind.reported === true ? {} : { target: TARGET_NS, aim: AIM_NS }),
+  };
   return benchRow(spec, estimate(figures, median), estimate(pairs, ratioOfSums));
 }
 
@@ -130,7 +185,11 @@ function spreadOf(kind: Kind, all: Samples): BenchRow {
   const again = all[`${kind.name}, best (again)`] ?? [];
   const pairs = best.map((a, index) => ({ a, b: worst[index] ?? a }));
   const control = best.map((a, index) => ({ a, b: again[index] ?? a }));
-  const spec = { name: `${ROUTES} routes, ${kind.name}`, metric: 'worst place / best place', ...(kind.reported === true ? {} : { target: TARGET_SPREAD, aim: AIM_SPREAD }) };
+  const spec = {
+    name: `${ROUTES} routes, ${kind.name}`,
+    metric: 'worst place / best place',
+    ...(kind.reported === true ? {} : { target: TARGET_SPREAD, aim: AIM_SPREAD }),
+  };
   return benchRow(spec, estimate(pairs, ratioOfSums), estimate(control, ratioOfSums));
 }
 

@@ -46,11 +46,19 @@ function response(typeUrl: string, version: string, resources: readonly object[]
 function assignment(cluster: string, size: number, salt: number): object {
   const endpoints = Array.from({ length: size }, (_, i) => ({
     // One endpoint of a cluster differs from one salt to the next.
-    endpoint: { address: { socketAddress: { address: `10.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}`, portValue: i === 7 ? 9000 + salt : 8080 } } },
+    endpoint: {
+      address: {
+        socketAddress: { address: `10.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}`, portValue: i === 7 ? 9000 + salt : 8080 },
+      },
+    },
     loadBalancingWeight: 1,
     healthStatus: 'HEALTHY',
   }));
-  return { '@type': CLA, clusterName: cluster, endpoints: [{ locality: { region: 'r', zone: 'z' }, loadBalancingWeight: 1, lbEndpoints: endpoints }] };
+  return {
+    '@type': CLA,
+    clusterName: cluster,
+    endpoints: [{ locality: { region: 'r', zone: 'z' }, loadBalancingWeight: 1, lbEndpoints: endpoints }],
+  };
 }
 
 interface Push {
@@ -69,7 +77,17 @@ class Rig {
     this.clusters = Array.from({ length: clusters }, (_, i) => `c${i}`);
     const clock = new RealClock();
     const telemetry = new Telemetry({ clock, observers: [], tracer: () => undefined, bridge: () => undefined });
-    const parts = { clock, random: realRandom, log: silentLogger, telemetry, filters: FILTERS, lbPolicies: LB_POLICIES, breakers: {}, attemptLayers: [], startTimeoutMs: 15_000 };
+    const parts = {
+      clock,
+      random: realRandom,
+      log: silentLogger,
+      telemetry,
+      filters: FILTERS,
+      lbPolicies: LB_POLICIES,
+      breakers: {},
+      attemptLayers: [],
+      startTimeoutMs: 15_000,
+    };
     this.engine = new MeshEngine(parts);
     const transport: AdsTransport = {
       open: (_method, events) => {
@@ -79,8 +97,21 @@ class Rig {
       },
       close: () => undefined,
     };
-    const bootstrap = readBootstrap(JSON.stringify({ xds_servers: [{ server_uri: 'x', channel_creds: [{ type: 'insecure' }] }], node: { id: 'bench' } }), 'bench');
-    const source = new XdsClient({ bootstrap, transport: () => transport, types: RESOURCE_TYPES, decode: { filters: FILTERS, lbPolicies: LB_POLICIES }, clock, random: realRandom, log: silentLogger, wildcard: false, userAgentVersion: '0' });
+    const bootstrap = readBootstrap(
+      JSON.stringify({ xds_servers: [{ server_uri: 'x', channel_creds: [{ type: 'insecure' }] }], node: { id: 'bench' } }),
+      'bench',
+    );
+    const source = new XdsClient({
+      bootstrap,
+      transport: () => transport,
+      types: RESOURCE_TYPES,
+      decode: { filters: FILTERS, lbPolicies: LB_POLICIES },
+      clock,
+      random: realRandom,
+      log: silentLogger,
+      wildcard: false,
+      userAgentVersion: '0',
+    });
     this.engine.attach(source, hostPatterns(['web']), new TlsContexts({ providers: {}, clock, log: silentLogger }));
   }
 
@@ -92,15 +123,32 @@ class Rig {
       routeConfig: { name: 'web', virtualHosts: [{ name: 'web', domains: ['*'], routes }] },
       httpFilters: [{ name: 'router', typedConfig: { '@type': `${TYPE}extensions.filters.http.router.v3.Router` } }],
     };
-    await this.push(response(`${TYPE}config.listener.v3.Listener`.replace('envoy.config', 'envoy.config'), '1', [{ '@type': `${TYPE}config.listener.v3.Listener`, name: 'web', apiListener: { apiListener: manager } }]));
     await this.push(
-      response(`${TYPE}config.cluster.v3.Cluster`, '1', this.clusters.map((name) => ({ '@type': `${TYPE}config.cluster.v3.Cluster`, name, type: 'EDS', edsClusterConfig: { edsConfig: { ads: {} } } }))),
+      response(`${TYPE}config.listener.v3.Listener`.replace('envoy.config', 'envoy.config'), '1', [
+        { '@type': `${TYPE}config.listener.v3.Listener`, name: 'web', apiListener: { apiListener: manager } },
+      ]),
+    );
+    await this.push(
+      response(
+        `${TYPE}config.cluster.v3.Cluster`,
+        '1',
+        this.clusters.map((name) => ({
+          '@type': `${TYPE}config.cluster.v3.Cluster`,
+          name,
+          type: 'EDS',
+          edsClusterConfig: { edsConfig: { ads: {} } },
+        })),
+      ),
     );
     await this.push(this.eds(size, 0));
   }
 
   eds(size: number, salt: number): Uint8Array {
-    return response(CLA, `e${salt}`, this.clusters.map((cluster) => assignment(cluster, size, salt)));
+    return response(
+      CLA,
+      `e${salt}`,
+      this.clusters.map((cluster) => assignment(cluster, size, salt)),
+    );
   }
 
   /** Gives the client a message; resolves when it has answered it. */
@@ -163,7 +211,11 @@ class Twin {
   readonly #lines: AsyncIterator<string>;
 
   constructor(rounds: number) {
-    this.#process = spawn(process.execPath, ['--expose-gc', '--disable-warning=ExperimentalWarning', fileURLToPath(import.meta.url), '--sample', String(rounds)], { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.#process = spawn(
+      process.execPath,
+      ['--expose-gc', '--disable-warning=ExperimentalWarning', fileURLToPath(import.meta.url), '--sample', String(rounds)],
+      { stdio: ['pipe', 'pipe', 'inherit'] },
+    );
     if (this.#process.stdout === null) throw new Error('no output');
     this.#lines = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
   }
@@ -224,7 +276,10 @@ export async function run({ quick, progress }: BenchOptions): Promise<BenchRow[]
     progress(`update: launch ${i + 1} of ${launches} done`);
   }
   const row = (what: Measured, name: string, metric: string, target: number): BenchRow => {
-    const found = estimate(pairs[what].map(({ a }) => a), median);
+    const found = estimate(
+      pairs[what].map(({ a }) => a),
+      median,
+    );
     const judged = what !== 'heap' || pairs.heap.length >= HEAP_LAUNCHES;
     return rounded(benchRow({ name, metric, ...(judged ? { target } : {}) }, found, estimate(pairs[what], ratioOfSums)));
   };

@@ -95,7 +95,10 @@ describe.each(CLOCKS)('%s', (_name, make) => {
       // The place of a cleared one may be taken again.
       clock.set(recorder.alarm('new'), 5);
       await pass(10);
-      expect(recorder.log, `without ${gone.join(' ')}`).toEqual([...['0', '1', '2', '3', '4'].filter((name) => !gone.includes(Number(name))), 'new']);
+      expect(recorder.log, `without ${gone.join(' ')}`).toEqual([
+        ...['0', '1', '2', '3', '4'].filter((name) => !gone.includes(Number(name))),
+        'new',
+      ]);
     }
   });
 
@@ -115,7 +118,12 @@ describe.each(CLOCKS)('%s', (_name, make) => {
     const { clock, pass } = make();
     const recorder = new Recorder();
     const timers: Timer[] = [];
-    timers.push(clock.set(recorder.alarm('a', () => timers.forEach((timer, i) => i !== 2 && clock.clear(timer))), 10));
+    timers.push(
+      clock.set(
+        recorder.alarm('a', () => timers.forEach((timer, i) => i !== 2 && clock.clear(timer))),
+        10,
+      ),
+    );
     timers.push(clock.set(recorder.alarm('b'), 10), clock.set(recorder.alarm('c'), 10), clock.set(recorder.alarm('d'), 10));
     await pass(20);
     expect(recorder.log).toEqual(['a', 'c']);
@@ -187,10 +195,7 @@ describe.each(CLOCKS)('%s', (_name, make) => {
 
   test('whatever is set and cleared, what is left goes off in the order of what is due', async () => {
     // Few delays, so that queues are shared; far enough apart that a busy machine does not make them one.
-    const step = fc.oneof(
-      fc.record({ set: fc.constantFrom(0, 30, 60), background: fc.boolean() }),
-      fc.record({ clear: fc.nat(30) }),
-    );
+    const step = fc.oneof(fc.record({ set: fc.constantFrom(0, 30, 60), background: fc.boolean() }), fc.record({ clear: fc.nat(30) }));
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
         const { clock, pass } = make();
@@ -212,7 +217,9 @@ describe.each(CLOCKS)('%s', (_name, make) => {
         for (const delay of [0, 30, 60]) {
           // Foreground and background of one delay are two queues.
           for (const background of [true, false]) {
-            const names = [...expected].filter(([, timer]) => timer.delay === delay && timer.background === background).map(([index]) => String(index));
+            const names = [...expected]
+              .filter(([, timer]) => timer.delay === delay && timer.background === background)
+              .map(([index]) => String(index));
             expect(recorder.log.filter((name) => names.includes(name))).toEqual(names);
           }
         }
@@ -232,7 +239,11 @@ describe('RealClock and the process', () => {
     const say = (text) => ({ onAlarm: () => process.stdout.write(text) });
     ${line}`;
   const outputOf = (line: string): { readonly output: string; readonly code: number | null } => {
-    const { stdout, status } = spawnSync(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', program(line)], { encoding: 'utf8', timeout: 10_000 });
+    const { stdout, status } = spawnSync(
+      process.execPath,
+      ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', program(line)],
+      { encoding: 'utf8', timeout: 10_000 },
+    );
     return { output: stdout, code: status };
   };
 
@@ -240,8 +251,16 @@ describe('RealClock and the process', () => {
     ['a foreground timer keeps it alive', `clock.set(say('a'), 50);`, 'a'],
     ['a background one does not', `clock.set(say('a'), 600_000, true);`, ''],
     ['nor a cleared one', `clock.clear(clock.set(say('a'), 600_000));`, ''],
-    ['nor a background one in the wake of a foreground one of the same delay', `clock.set(say('a'), 50); clock.set(say('b'), 600_000, true); clock.set(say('c'), 50, true, performance.now() + 600_000);`, 'a'],
-    ['one of several foreground timers is enough', `const first = clock.set(say('a'), 50); clock.set(say('b'), 50); clock.clear(first);`, 'b'],
+    [
+      'nor a background one in the wake of a foreground one of the same delay',
+      `clock.set(say('a'), 50); clock.set(say('b'), 600_000, true); clock.set(say('c'), 50, true, performance.now() + 600_000);`,
+      'a',
+    ],
+    [
+      'one of several foreground timers is enough',
+      `const first = clock.set(say('a'), 50); clock.set(say('b'), 50); clock.clear(first);`,
+      'b',
+    ],
   ])('%s', (_what, line, output) => {
     expect(outputOf(line)).toEqual({ output, code: 0 });
   });

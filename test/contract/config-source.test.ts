@@ -50,7 +50,9 @@ interface Implementation {
 
 const yamlOf = (world: World, inbound: boolean): string => `version: 1
 services:
-${Object.entries(world).map(([name, ports]) => `  ${name}: { endpoints: [${ports.map((port) => `"10.0.0.1:${port}"`).join(', ')}] }`).join('\n')}
+${Object.entries(world)
+  .map(([name, ports]) => `  ${name}: { endpoints: [${ports.map((port) => `"10.0.0.1:${port}"`).join(', ')}] }`)
+  .join('\n')}
 ${inbound ? 'inbound: [{ port: 8080 }]' : ''}
 `;
 
@@ -128,7 +130,12 @@ class FakeControlPlane {
       if (this.#delivered.get(kind) === content) continue;
       this.#delivered.set(kind, content);
       const version = String(++this.#version);
-      stream.respond(kind, version, version, all.map(([name, ports]) => jsonToAny(message(kind, name, ports))));
+      stream.respond(
+        kind,
+        version,
+        version,
+        all.map(([name, ports]) => jsonToAny(message(kind, name, ports))),
+      );
       do await settle();
       while (stream.paused);
     }
@@ -172,7 +179,17 @@ const xds = (features: readonly string[], wildcard: boolean): Implementation => 
 });
 
 const IMPLEMENTATIONS: readonly (readonly [string, Implementation])[] = [
-  ['MeshYamlSource', { open: openYaml, bare: () => openYaml(false).source, inbound: 'inbound/0.0.0.0:8080', whole: true, keepsRejected: true, keepsDeleted: false }],
+  [
+    'MeshYamlSource',
+    {
+      open: openYaml,
+      bare: () => openYaml(false).source,
+      inbound: 'inbound/0.0.0.0:8080',
+      whole: true,
+      keepsRejected: true,
+      keepsDeleted: false,
+    },
+  ],
   ['XdsClient', xds([], false)],
   ['XdsClient, wildcard', xds([], true)],
   ['XdsClient, fail_on_data_errors', xds(['fail_on_data_errors'], false)],
@@ -209,7 +226,8 @@ describe.each(IMPLEMENTATIONS)('%s', (_name, implementation) => {
 
   test('what is wanted arrives, whole enough to resolve', async () => {
     const { source } = await opened();
-    for (const { kind, name } of keysOf('a', 'b')) expect(source.get(kind as Kind, name), `${kind} ${name}`).toMatchObject({ status: 'present', version: expect.stringMatching(/./) });
+    for (const { kind, name } of keysOf('a', 'b'))
+      expect(source.get(kind as Kind, name), `${kind} ${name}`).toMatchObject({ status: 'present', version: expect.stringMatching(/./) });
     expect([ports(source, 'a'), ports(source, 'b')]).toEqual([[1001, 1002], [2001]]);
     const resolution = resolve('a', source);
     expect(resolution.status).toBe('complete');
@@ -289,7 +307,8 @@ describe.each(IMPLEMENTATIONS)('%s', (_name, implementation) => {
   test('an invalid update is described; the last good value stays unless the server says otherwise; a good one mends it', async () => {
     const { source, publish, told } = await opened();
     const before = source.get('endpoints', 'a');
-    const complaint = (): string | undefined => source.describe().problem ?? source.describe().resources.find(({ error }) => error !== undefined)?.error;
+    const complaint = (): string | undefined =>
+      source.describe().problem ?? source.describe().resources.find(({ error }) => error !== undefined)?.error;
     expect(complaint()).toBeUndefined();
     await publish({ ...FIRST, a: [BAD_PORT] });
     expect(complaint()).toContain(String(BAD_PORT));
@@ -367,11 +386,14 @@ describe.each(IMPLEMENTATIONS)('%s', (_name, implementation) => {
   test('describe: type, name, version, state and time of every resource', async () => {
     const { source, clock, publish } = await opened();
     const at = clock.wallTime();
-    const described = (kind: Kind, name: string) => source.describe().resources.filter((entry) => entry.typeUrl === TYPE_URLS[kind] && entry.name === name);
+    const described = (kind: Kind, name: string) =>
+      source.describe().resources.filter((entry) => entry.typeUrl === TYPE_URLS[kind] && entry.name === name);
     for (const { kind, name } of keysOf('a', 'b')) {
       const state = source.get(kind, name);
       const version = state.status === 'present' ? state.version : '';
-      expect(described(kind as Kind, name)).toEqual([{ typeUrl: TYPE_URLS[kind], name, version, status: 'ACKED', error: undefined, updatedAt: at }]);
+      expect(described(kind as Kind, name)).toEqual([
+        { typeUrl: TYPE_URLS[kind], name, version, status: 'ACKED', error: undefined, updatedAt: at },
+      ]);
     }
     expect(source.describe()).toMatchObject({ name: source.name, connected: true, problem: undefined, unsupported: [] });
     await clock.advance(1000);

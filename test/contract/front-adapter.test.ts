@@ -24,20 +24,33 @@ interface Answer {
 
 type Call = (url: string, init?: Init) => Promise<Answer>;
 
-type UndiciRequest = (url: string, options: never) => Promise<{ statusCode: number; headers: Record<string, string | string[] | undefined>; body: { text(): Promise<string> } }>;
+type UndiciRequest = (
+  url: string,
+  options: never,
+) => Promise<{ statusCode: number; headers: Record<string, string | string[] | undefined>; body: { text(): Promise<string> } }>;
 
-const viaRequest = (request: unknown) => (dispatcher: Dispatcher): Call => async (url, init = {}) => {
-  const reply = await (request as UndiciRequest)(url, { ...init, dispatcher } as never);
-  const get = (name: string): string | null => reply.headers[name]?.toString() ?? null;
-  return { status: reply.statusCode, headers: { get }, text: () => reply.body.text() };
-};
+const viaRequest =
+  (request: unknown) =>
+  (dispatcher: Dispatcher): Call =>
+  async (url, init = {}) => {
+    const reply = await (request as UndiciRequest)(url, { ...init, dispatcher } as never);
+    const get = (name: string): string | null => reply.headers[name]?.toString() ?? null;
+    return { status: reply.statusCode, headers: { get }, text: () => reply.body.text() };
+  };
 
 const FRONTS: readonly (readonly [name: string, make: (engine: FakeEngine, dispatcher: Dispatcher) => Call])[] = [
-  ['mesh.fetch', (engine) => {
-    const meshFetch = createFetch(engine, { onFailure: 'response' });
-    return (url, init) => meshFetch(url, { ...init, ...(init?.body === undefined ? {} : { duplex: 'half' }) } as never);
-  }],
-  ['global fetch', (_engine, dispatcher) => (url, init) => fetch(url, { ...init, dispatcher, ...(init?.body === undefined ? {} : { duplex: 'half' }) } as never)],
+  [
+    'mesh.fetch',
+    (engine) => {
+      const meshFetch = createFetch(engine, { onFailure: 'response' });
+      return (url, init) => meshFetch(url, { ...init, ...(init?.body === undefined ? {} : { duplex: 'half' }) } as never);
+    },
+  ],
+  [
+    'global fetch',
+    (_engine, dispatcher) => (url, init) =>
+      fetch(url, { ...init, dispatcher, ...(init?.body === undefined ? {} : { duplex: 'half' }) } as never),
+  ],
   ['undici 6 request', (_engine, dispatcher) => viaRequest(request6)(dispatcher)],
   ['undici 7 request', (_engine, dispatcher) => viaRequest(request7)(dispatcher)],
   ['undici 8 request', (_engine, dispatcher) => viaRequest(request8)(dispatcher)],
@@ -60,10 +73,14 @@ async function* letters(count: number, size: number): AsyncGenerator<Buffer> {
   }
 }
 
-const expected = (count: number, size: number): string => Array.from({ length: count }, (_, i) => String.fromCharCode(97 + (i % 26)).repeat(size)).join('');
+const expected = (count: number, size: number): string =>
+  Array.from({ length: count }, (_, i) => String.fromCharCode(97 + (i % 26)).repeat(size)).join('');
 
 describe.each(FRONTS)('%s', (name, make) => {
-  describe.each([['direct path', true], ['promise path', false]] as const)('%s', (_path, direct) => {
+  describe.each([
+    ['direct path', true],
+    ['promise path', false],
+  ] as const)('%s', (_path, direct) => {
     test('a reply comes through whole, with the authority as host', async () => {
       const upstream = await serve((_request, response) => response.setHeader('x-from', 'upstream').end('hello'));
       const { call, engine } = setup(make, { ports: [upstream.port], direct });
@@ -201,7 +218,9 @@ describe.each(FRONTS)('%s', (name, make) => {
     });
 
     test('HEAD, 204 and 304 have no body', async () => {
-      const upstream = await serve((request, response) => response.writeHead(request.url === '/204' ? 204 : 200).end(request.method === 'HEAD' ? '' : undefined));
+      const upstream = await serve((request, response) =>
+        response.writeHead(request.url === '/204' ? 204 : 200).end(request.method === 'HEAD' ? '' : undefined),
+      );
       const { call } = setup(make, { ports: [upstream.port], direct });
       const head = await call('http://shop/', { method: 'HEAD' });
       expect([head.status, await head.text()]).toEqual([200, '']);

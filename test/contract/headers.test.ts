@@ -38,8 +38,18 @@ const VIEWS: readonly (readonly [name: string, make: (pairs: Pairs) => HeaderMap
   ['undici request, flat array', (pairs) => new RequestHeaders(pairs.flatMap(([name, value]) => [upper(name), value]))],
   ['undici request, object', (pairs) => new RequestHeaders(grouped(pairs))],
   ['undici request, Map', (pairs) => new RequestHeaders(new Map(Object.entries(grouped(pairs))))],
-  ['undici request, pairs that are read once', (pairs) => new RequestHeaders(pairs.map(([name, value]) => [upper(name), value] as const)[Symbol.iterator]() as never)],
-  ['undici response', (pairs) => new ResponseHead(200, pairs.flatMap(([name, value]) => [Buffer.from(upper(name)), Buffer.from(value)]))],
+  [
+    'undici request, pairs that are read once',
+    (pairs) => new RequestHeaders(pairs.map(([name, value]) => [upper(name), value] as const)[Symbol.iterator]() as never),
+  ],
+  [
+    'undici response',
+    (pairs) =>
+      new ResponseHead(
+        200,
+        pairs.flatMap(([name, value]) => [Buffer.from(upper(name)), Buffer.from(value)]),
+      ),
+  ],
   ['node request', (pairs) => new IncomingHeaders(incoming(pairs))],
   ['node response', (pairs) => new OutgoingHeaders(outgoing(pairs))],
 ];
@@ -108,7 +118,11 @@ describe('copy on write', () => {
     expect([head.get('b'), head.raw]).toEqual(['2,3', raw]);
     expect(head.raw).toBe(raw);
     head.set('a', '9');
-    expect([...head.entries()]).toEqual([['b', '2'], ['b', '3'], ['a', '9']]);
+    expect([...head.entries()]).toEqual([
+      ['b', '2'],
+      ['b', '3'],
+      ['a', '9'],
+    ]);
   });
 });
 

@@ -36,12 +36,30 @@ async function secureServer(options: object = {}): Promise<{ port: number; peers
   return { port: await listen(server), peers, sockets };
 }
 
-describe.each([['direct', true], ['promises', false]] as const)('failures (%s)', (_path, direct) => {
+describe.each([
+  ['direct', true],
+  ['promises', false],
+] as const)('failures (%s)', (_path, direct) => {
   test.each([
     ['refused', 'upstream_connection_failure', false, async () => deadPort()],
-    ['closed without a word', 'upstream_reset_before_response_started', true, async () => (await serveTcp((socket) => socket.once('data', () => socket.end()))).port],
-    ['reset', 'upstream_reset_before_response_started', true, async () => (await serveTcp((socket) => socket.once('data', () => socket.resetAndDestroy()))).port],
-    ['not HTTP', 'upstream_protocol_error', true, async () => (await serveTcp((socket) => socket.once('data', () => socket.end('220 smtp ready\r\n')))).port],
+    [
+      'closed without a word',
+      'upstream_reset_before_response_started',
+      true,
+      async () => (await serveTcp((socket) => socket.once('data', () => socket.end()))).port,
+    ],
+    [
+      'reset',
+      'upstream_reset_before_response_started',
+      true,
+      async () => (await serveTcp((socket) => socket.once('data', () => socket.resetAndDestroy()))).port,
+    ],
+    [
+      'not HTTP',
+      'upstream_protocol_error',
+      true,
+      async () => (await serveTcp((socket) => socket.once('data', () => socket.end('220 smtp ready\r\n')))).port,
+    ],
   ] as const)('%s is %s', async (_what, details, sent, port) => {
     const { call, engine, failures } = setup({ ports: [await port()], direct });
     await call('http://shop/');
@@ -115,7 +133,13 @@ describe('connections', () => {
     });
     await (await call('http://shop/old', { headers: { 'x-own': 'a' } })).text();
     for (const { url, headers } of upstream.seen) {
-      expect([url, headers.host, headers['x-added'], headers['x-own'], headers['accept-language']]).toEqual(['/new', 'rewritten:1', '1, 2', 'a', undefined]);
+      expect([url, headers.host, headers['x-added'], headers['x-own'], headers['accept-language']]).toEqual([
+        '/new',
+        'rewritten:1',
+        '1, 2',
+        'a',
+        undefined,
+      ]);
     }
     expect(upstream.seen).toHaveLength(2);
   });
@@ -162,7 +186,8 @@ describe('connections', () => {
     const reply = call('http://shop/');
     await until(() => upstream.seen.length === 1);
     const closed = engine.close();
-    for (const connection of engine.targets.get('shop')?.endpoints[0]?.connections ?? []) connection.destroy?.(new Error('the mesh is closed'));
+    for (const connection of engine.targets.get('shop')?.endpoints[0]?.connections ?? [])
+      connection.destroy?.(new Error('the mesh is closed'));
     expect(await (await reply).text()).toContain('the mesh is closed');
     await closed;
   });
@@ -189,7 +214,10 @@ describe('TLS', () => {
     expect(security.verified).toBe(1);
   });
 
-  test.each([['direct', true], ['promises', false]] as const)('a peer that no matcher accepts is never sent a byte (%s)', async (_path, direct) => {
+  test.each([
+    ['direct', true],
+    ['promises', false],
+  ] as const)('a peer that no matcher accepts is never sent a byte (%s)', async (_path, direct) => {
     const upstream = await secureServer();
     const security = new FakeClientSecurity(ca, identity(ca, 'spiffe://test/client'));
     security.accepts = () => false;
@@ -201,14 +229,20 @@ describe('TLS', () => {
 
   test('a server of a foreign CA is refused', async () => {
     const upstream = await secureServer(identity(testCa(), 'spiffe://test/server'));
-    const { call, failures } = setup({ ports: [upstream.port], security: new FakeClientSecurity(ca, identity(ca, 'spiffe://test/client')) });
+    const { call, failures } = setup({
+      ports: [upstream.port],
+      security: new FakeClientSecurity(ca, identity(ca, 'spiffe://test/client')),
+    });
     await call('http://shop/');
     expect(failures()).toEqual(['upstream_tls_failure']);
   });
 
   test('our certificate refused by the server: no reply, and the request is not taken for done', async () => {
     const upstream = await secureServer();
-    const { call, failures } = setup({ ports: [upstream.port], security: new FakeClientSecurity(ca, identity(testCa(), 'spiffe://test/client')) });
+    const { call, failures } = setup({
+      ports: [upstream.port],
+      security: new FakeClientSecurity(ca, identity(testCa(), 'spiffe://test/client')),
+    });
     await call('http://shop/');
     // With TLS 1.3 the refusal comes after our side is ready: an alert from most servers, from Node's a closed connection.
     expect(failures()[0]).toMatch(/^upstream_(tls_failure|reset_before_response_started)$/);
@@ -256,7 +290,10 @@ describe('TLS', () => {
   test('https without a transport socket: never in the clear, verified with the roots of the system', async () => {
     const plain = await serve((_request, response) => response.end('plain'));
     const secure = await secureServer({ requestCert: false });
-    for (const [port, seen] of [[plain.port, () => plain.seen.length], [secure.port, () => secure.peers.length]] as const) {
+    for (const [port, seen] of [
+      [plain.port, () => plain.seen.length],
+      [secure.port, () => secure.peers.length],
+    ] as const) {
       const { call, failures } = setup({ ports: [port] });
       expect((await call('https://shop/')).status).toBe(503);
       expect([failures(), seen()]).toEqual([['upstream_tls_failure'], 0]);
@@ -304,7 +341,10 @@ describe('the dispatcher', () => {
     const { engine } = setup({ ports: [upstream.port], tries: 3 });
     const dispatcher = createDispatcher(engine, { onFailure: 'response' });
     const error = await new Promise((resolve) => {
-      dispatcher.dispatch({ origin: 'http://shop', path: '/', method: 'GET', headers: { 'bad name': 'x' } }, { onConnect: () => undefined, onError: resolve } as never);
+      dispatcher.dispatch({ origin: 'http://shop', path: '/', method: 'GET', headers: { 'bad name': 'x' } }, {
+        onConnect: () => undefined,
+        onError: resolve,
+      } as never);
     });
     expect(error).toMatchObject({ code: 'UND_ERR_INVALID_ARG' });
     expect(engine.ledger.attempts).toHaveLength(1);
@@ -319,7 +359,10 @@ describe('the dispatcher', () => {
       throw new Error('the source broke');
     })();
     const error = await new Promise((resolve) => {
-      dispatcher.dispatch({ origin: 'http://shop', path: '/', method: 'POST', body: broken as never }, { onConnect: () => undefined, onError: resolve } as never);
+      dispatcher.dispatch({ origin: 'http://shop', path: '/', method: 'POST', body: broken as never }, {
+        onConnect: () => undefined,
+        onError: resolve,
+      } as never);
     });
     expect(error).toMatchObject({ message: 'the source broke' });
     expect([engine.ledger.attempts.length, engine.ledger.calls[0]?.failure?.kind.flag]).toEqual([1, 'DC']);

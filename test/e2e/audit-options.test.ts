@@ -6,7 +6,9 @@ import { cluster, endpoints, listener, meshFile, routeConfig, to } from '../supp
 
 test('breakers: an opossum breaker from code opens; without the option there is none', async () => {
   const yaml = `version: 1\nservices: { shop: { endpoints: ["127.0.0.1:${await deadPort()}"] } }\n`;
-  const flags = async (options: Parameters<typeof meshOf>[1]): Promise<{ readonly flags: ReadonlySet<string | null>; readonly state: string | undefined }> => {
+  const flags = async (
+    options: Parameters<typeof meshOf>[1],
+  ): Promise<{ readonly flags: ReadonlySet<string | null>; readonly state: string | undefined }> => {
     const mesh = await meshOf(yaml, options);
     const seen = new Set<string | null>();
     for (let call = 0; call < 12; call++) seen.add((await mesh.fetch('http://shop/')).headers.get('x-inmesh-failure'));
@@ -21,11 +23,17 @@ test('breakers: an opossum breaker from code opens; without the option there is 
 
 test('a field without effect that a control plane sends is readable in describe(), with its resource; the resource serves', async () => {
   const plane = await planeOf(
-    meshFile([listener('shop', routeConfig('own', [to('c')])), { ...cluster('c'), close_connections_on_host_health_failure: true }, endpoints('c', await deadPort())]),
+    meshFile([
+      listener('shop', routeConfig('own', [to('c')])),
+      { ...cluster('c'), close_connections_on_host_health_failure: true },
+      endpoints('c', await deadPort()),
+    ]),
   );
   const mesh = await meshOver(plane, ['shop']);
   await mesh.ready();
   await until(() => (mesh.describe().source?.unsupported.length ?? 0) > 0);
-  expect(mesh.describe().source?.unsupported).toEqual([{ kind: 'cluster', resource: 'c', field: 'close_connections_on_host_health_failure' }]);
+  expect(mesh.describe().source?.unsupported).toEqual([
+    { kind: 'cluster', resource: 'c', field: 'close_connections_on_host_health_failure' },
+  ]);
   expect(mesh.describe().source?.resources.every(({ status }) => status === 'ACKED')).toBe(true);
 });

@@ -17,10 +17,16 @@ test('close() does not wait for a call that never ends: it fails when the time t
     rmSync(folder, { recursive: true, force: true });
   });
   const file = join(folder, 'mesh.yaml');
-  writeFileSync(file, `version: 1\nservices:\n  slow:\n    hosts: [slow]\n    endpoints: [127.0.0.1:${(server.address() as AddressInfo).port}]\n`);
+  writeFileSync(
+    file,
+    `version: 1\nservices:\n  slow:\n    hosts: [slow]\n    endpoints: [127.0.0.1:${(server.address() as AddressInfo).port}]\n`,
+  );
   const mesh = await createMesh(file);
   const started = once(server, 'request');
-  const call = mesh.fetch('http://slow/').then((reply) => reply.status, (error: unknown) => String(error));
+  const call = mesh.fetch('http://slow/').then(
+    (reply) => reply.status,
+    (error: unknown) => String(error),
+  );
   await started;
   expect(mesh.describe().callsInFlight).toBe(1);
   await mesh.close({ drainMs: 50 });
@@ -33,7 +39,10 @@ test('a timeout of mesh.yaml ends an HTTP call with 504 and the flag UT', async 
   await once(server, 'listening');
   const folder = mkdtempSync(join(tmpdir(), 'inmesh-timeout-'));
   const file = join(folder, 'mesh.yaml');
-  writeFileSync(file, `version: 1\nservices:\n  slow:\n    hosts: [slow]\n    endpoints: [127.0.0.1:${(server.address() as AddressInfo).port}]\n    timeout: 60ms\n`);
+  writeFileSync(
+    file,
+    `version: 1\nservices:\n  slow:\n    hosts: [slow]\n    endpoints: [127.0.0.1:${(server.address() as AddressInfo).port}]\n    timeout: 60ms\n`,
+  );
   const mesh = await createMesh(file);
   onTestFinished(async () => {
     await mesh.close();

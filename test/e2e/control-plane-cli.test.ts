@@ -56,7 +56,9 @@ test('serve: start, reloads, errors, SIGINT', async () => {
   await program.until(/reloaded \S+mesh\.yaml in \d+\.\d ms: 1 endpoint list\n/);
 
   writeFileSync(file, FILE.replace('strict', 'strikt'));
-  await program.until(/still serving the last good one\n\S+mesh\.yaml:3:42: services\.a\.mtls: "strikt" is not one of strict, off\n[\s\S]*> 3 \|[\s\S]*\^{6}\n {2}Did you mean "strict"\?/);
+  await program.until(
+    /still serving the last good one\n\S+mesh\.yaml:3:42: services\.a\.mtls: "strikt" is not one of strict, off\n[\s\S]*> 3 \|[\s\S]*\^{6}\n {2}Did you mean "strict"\?/,
+  );
 
   program.child.kill('SIGINT');
   expect(await program.exit).toBe(0);

@@ -38,7 +38,8 @@ type Start = (file: string, refused: () => void) => Promise<Mesh>;
 const starts: readonly (readonly [string, Start])[] = [
   [
     'without a control plane',
-    (file, refused) => createMesh({ config: file, logger: { ...silentLogger, warn: (message) => void (message.includes('is invalid') && refused()) } }),
+    (file, refused) =>
+      createMesh({ config: file, logger: { ...silentLogger, warn: (message) => void (message.includes('is invalid') && refused()) } }),
   ],
   [
     'over a control plane',
@@ -153,7 +154,12 @@ async function measure({ mesh, refused, save, saveInvalid }: Rig): Promise<Measu
     const since = (): Call[] => load.calls.slice(first);
     const swapped = await until(() => since().some((call) => call.body === body));
     // Begun before the swap: the last request that still saw the old version.
-    const last = Math.max(0, ...since().filter((call) => call.body !== body && call.body !== undefined).map((call) => call.at - written));
+    const last = Math.max(
+      0,
+      ...since()
+        .filter((call) => call.body !== body && call.body !== undefined)
+        .map((call) => call.at - written),
+    );
     swaps.push(swapped ? last : Number.POSITIVE_INFINITY);
   }
   await load.stop();
@@ -210,6 +216,9 @@ services:
   }
   const best = measurements.find(fast) ?? measurements.at(-1);
   expect(best?.rate, 'calls per second').toBeGreaterThan(150);
-  expect(share(best?.swaps ?? []), `share of the saves within ${LIMIT_MS} ms: ${best?.swaps.map(Math.round).join(' ')}`).toBeGreaterThanOrEqual(0.9);
+  expect(
+    share(best?.swaps ?? []),
+    `share of the saves within ${LIMIT_MS} ms: ${best?.swaps.map(Math.round).join(' ')}`,
+  ).toBeGreaterThanOrEqual(0.9);
   expect(median(best?.swaps ?? []), 'median of write to swap, ms').toBeLessThan(LIMIT_MS / 2);
 });

@@ -33,7 +33,8 @@ type Start = (text: string, identity: string) => Promise<Mesh>;
 async function overControlPlane(text: string): Promise<Start> {
   const plane = await ControlPlane.start({ text });
   onTestFinished(() => plane.close());
-  return (_text, identity) => createMesh({ bootstrap: plane.bootstrap(identity, identity), include: ['reviews', 'impostor'], logger: silentLogger });
+  return (_text, identity) =>
+    createMesh({ bootstrap: plane.bootstrap(identity, identity), include: ['reviews', 'impostor'], logger: silentLogger });
 }
 
 function fromFiles(): Promise<Start> {

@@ -17,7 +17,8 @@ import { decodeDiscoveryResponse, encodeDiscoveryRequest } from '../../src/proto
 import { readBootstrap } from '../../src/xds/bootstrap.ts';
 
 const METHOD = '/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources';
-const FILE = 'version: 1\nservices:\n  a: { endpoints: ["127.0.0.1:1000"] }\n  b: { endpoints: ["127.0.0.1:2"], mtls: strict }\ninbound: [{ port: 80, mtls: strict }]\n';
+const FILE =
+  'version: 1\nservices:\n  a: { endpoints: ["127.0.0.1:1000"] }\n  b: { endpoints: ["127.0.0.1:2"], mtls: strict }\ninbound: [{ port: 80, mtls: strict }]\n';
 
 /** A client that knows nothing of inmesh: sends requests, takes responses in order. */
 class RawClient {
@@ -48,7 +49,15 @@ class RawClient {
 
   ask(kind: ResourceKind, names: readonly string[], refusal?: string): void {
     const last = this.#nonces.get(TYPE_URLS[kind]);
-    const node = { id: 'raw', cluster: '', metadata: {}, locality: { region: '', zone: '', subZone: '' }, userAgentName: 'test', userAgentVersion: '1', clientFeatures: [] };
+    const node = {
+      id: 'raw',
+      cluster: '',
+      metadata: {},
+      locality: { region: '', zone: '', subZone: '' },
+      userAgentName: 'test',
+      userAgentVersion: '1',
+      clientFeatures: [],
+    };
     const bytes = encodeDiscoveryRequest({
       typeUrl: TYPE_URLS[kind],
       versionInfo: refusal === undefined ? (last?.versionInfo ?? '') : '',
@@ -92,11 +101,21 @@ function temporaryFile(text: string): string {
 }
 
 interface Assignment {
-  readonly endpoints: readonly { readonly lbEndpoints: readonly { readonly hostIdentifier: { readonly value: { readonly address: { readonly address: { readonly value: { readonly portSpecifier: { readonly value: number } } } } } } }[] }[];
+  readonly endpoints: readonly {
+    readonly lbEndpoints: readonly {
+      readonly hostIdentifier: {
+        readonly value: {
+          readonly address: { readonly address: { readonly value: { readonly portSpecifier: { readonly value: number } } } };
+        };
+      };
+    }[];
+  }[];
 }
 const portOf = (response: DiscoveryResponse): number | undefined => {
   const [any] = response.resources;
-  return any === undefined ? undefined : unpack<Assignment>(any).endpoints[0]?.lbEndpoints[0]?.hostIdentifier.value.address.address.value.portSpecifier.value;
+  return any === undefined
+    ? undefined
+    : unpack<Assignment>(any).endpoints[0]?.lbEndpoints[0]?.hostIdentifier.value.address.address.value.portSpecifier.value;
 };
 
 describe('the control plane', () => {
@@ -199,7 +218,11 @@ describe('certificates', () => {
     const plane = await ControlPlane.start({ text: FILE });
     const file = plane.bootstrapFile('web-1', 'web');
     const bootstrap = readBootstrap(readFileSync(file, 'utf8'), file);
-    expect(bootstrap).toMatchObject({ servers: [{ uri: plane.address, credentials: { type: 'insecure' } }], node: { id: 'web-1' }, serverListenerTemplate: 'inbound/%s' });
+    expect(bootstrap).toMatchObject({
+      servers: [{ uri: plane.address, credentials: { type: 'insecure' } }],
+      node: { id: 'web-1' },
+      serverListenerTemplate: 'inbound/%s',
+    });
     const provider = bootstrap.certificateProviders[PROVIDER_INSTANCE];
     const { certificateFile = '', privateKeyFile = '', caCertificateFile = '' } = provider as unknown as Record<string, string>;
     const leaf = new X509Certificate(readFileSync(certificateFile));
@@ -227,11 +250,16 @@ describe('certificates', () => {
     const client = new RawClient(plane.address);
     client.ask('cluster', ['b']);
     const [any] = (await client.next()).response.resources;
-    expect(any?.value === undefined ? '' : Buffer.from(any.value).toString('latin1')).toContain(plane.certificates.inline('raw-identity').certificateChainPem.slice(0, 200));
+    expect(any?.value === undefined ? '' : Buffer.from(any.value).toString('latin1')).toContain(
+      plane.certificates.inline('raw-identity').certificateChainPem.slice(0, 200),
+    );
   });
 
   test('the trust domain of certificates that are out there stays', async () => {
     const plane = await start();
-    expect(plane.update(`${FILE}identity: { trustDomain: other }\n`)).toMatchObject({ ok: false, errors: [{ line: 6, path: 'identity.trustDomain' }] });
+    expect(plane.update(`${FILE}identity: { trustDomain: other }\n`)).toMatchObject({
+      ok: false,
+      errors: [{ line: 6, path: 'identity.trustDomain' }],
+    });
   });
 });

@@ -12,7 +12,11 @@ import { FakeGrpcEngine } from '../support/fake-grpc-engine.ts';
 
 type Options = Parameters<typeof echoStub>[1];
 
-async function setUp(setting: Partial<FakeSetting> = {}, options: Options = {}, servers = 1): Promise<{ echo: Echo; echoes: Echo[]; engine: FakeGrpcEngine; stub: EchoStub }> {
+async function setUp(
+  setting: Partial<FakeSetting> = {},
+  options: Options = {},
+  servers = 1,
+): Promise<{ echo: Echo; echoes: Echo[]; engine: FakeGrpcEngine; stub: EchoStub }> {
   const echoes = await Promise.all(Array.from({ length: servers }, () => startEcho()));
   const engine = new FakeGrpcEngine({ ports: echoes.map((e) => e.port), ...setting });
   const stub = echoStub('echo:1', { ...options, channelFactoryOverride: channelFactory(engine) });
@@ -196,7 +200,13 @@ describe.each([
     const { echo, stub } = await setUp({
       direct,
       enter: (call) => {
-        expect(call.head).toMatchObject({ protocol: 'grpc', method: 'POST', scheme: 'http', authority: 'echo:1', path: '/echo.Echo/Nothing' });
+        expect(call.head).toMatchObject({
+          protocol: 'grpc',
+          method: 'POST',
+          scheme: 'http',
+          authority: 'echo:1',
+          path: '/echo.Echo/Nothing',
+        });
         call.head.path = '/echo.Echo/Unary';
         call.head.headers.set('x-added', 'by-mesh');
         call.head.headers.append('x-ask', 'again');
@@ -229,7 +239,8 @@ describe.each([
     });
     const begun = Date.now();
     expect(await unary(stub, 'x', new Metadata(), { deadline: Date.now() + 10_000 })).toMatchObject({
-      code: status.UNAVAILABLE, details: '[NR] route_not_found: no route for /echo.Echo/Unary',
+      code: status.UNAVAILABLE,
+      details: '[NR] route_not_found: no route for /echo.Echo/Unary',
     });
     expect(Date.now() - begun).toBeLessThan(1_000);
     code = status.NOT_FOUND;
@@ -381,7 +392,9 @@ describe('channel', () => {
     expect(channel.getTarget()).toBe('echo:1');
     expect(channel.getConnectivityState(true)).toBe(connectivityState.READY);
     await new Promise<void>((resolve, reject) => stub.waitForReady(Date.now() + 1_000, (error) => (error ? reject(error) : resolve())));
-    const late = await new Promise<Error | undefined>((resolve) => channel.watchConnectivityState(connectivityState.READY, Date.now() + 30, resolve));
+    const late = await new Promise<Error | undefined>((resolve) =>
+      channel.watchConnectivityState(connectivityState.READY, Date.now() + 30, resolve),
+    );
     expect(late?.message).toContain('Deadline');
     const changed = new Promise<Error | undefined>((resolve) => channel.watchConnectivityState(connectivityState.READY, Infinity, resolve));
     expect(channel.getChannelzRef()).toBeDefined();
@@ -406,7 +419,11 @@ describe('channel', () => {
     expect(await unary(plain, 'x', new Metadata(), { credentials: token('x-by-call') })).toMatchObject({ code: 0 });
     expect(echo.state.lastMetadata?.get('x-by-call')).toEqual(['yes']);
     // Secure credentials against a plaintext server: it must not be sent in the clear.
-    const secure = echoStub('echo:1', { channelFactoryOverride: channelFactory(engine) }, ChannelCredentials.createSsl().compose(token('x-by-channel')));
+    const secure = echoStub(
+      'echo:1',
+      { channelFactoryOverride: channelFactory(engine) },
+      ChannelCredentials.createSsl().compose(token('x-by-channel')),
+    );
     const before = echo.state.calls;
     expect((await unary(secure, 'x')).code).toBe(status.UNAVAILABLE);
     expect(echo.state.calls).toBe(before);
@@ -435,7 +452,9 @@ describe('channel', () => {
     const { echo, engine } = await setUp();
     const client = new Client(`127.0.0.1:${echo.port}`, ChannelCredentials.createInsecure());
     const same = (b: Buffer): Buffer => b;
-    const value = await new Promise((resolve) => client.makeUnaryRequest('/echo.Echo/Unary', same, same, Buffer.from('p'), (_e, v) => resolve(String(v))));
+    const value = await new Promise((resolve) =>
+      client.makeUnaryRequest('/echo.Echo/Unary', same, same, Buffer.from('p'), (_e, v) => resolve(String(v))),
+    );
     expect(value).toBe('p');
     expect(engine.callsStarted).toBe(0);
     client.close();

@@ -30,7 +30,10 @@ function grpcOf(inbound: FakeInboundEngine): ReturnType<typeof createGrpc> {
   return createGrpc(engine as unknown as Parameters<typeof createGrpc>[0]);
 }
 
-async function serve(setting: FakeInboundSetting = {}, prepare: (inbound: FakeInboundEngine) => void = () => undefined): Promise<{ inbound: FakeInboundEngine; echo: Echo }> {
+async function serve(
+  setting: FakeInboundSetting = {},
+  prepare: (inbound: FakeInboundEngine) => void = () => undefined,
+): Promise<{ inbound: FakeInboundEngine; echo: Echo }> {
   const inbound = new FakeInboundEngine(setting);
   prepare(inbound);
   const echo = await startEcho({}, grpcOf(inbound).serverCredentials());
@@ -52,7 +55,9 @@ describe.each([
     const heads: string[] = [];
     const step: Step<InboundCall> = {
       enter: (call) => {
-        heads.push(`${call.head.method} ${call.head.path} ${call.head.authority} ${call.head.scheme} ${call.head.headers.get('x-ask') ?? ''}`);
+        heads.push(
+          `${call.head.method} ${call.head.path} ${call.head.authority} ${call.head.scheme} ${call.head.headers.get('x-ask') ?? ''}`,
+        );
         call.head.headers.set('x-from-filter', 'in');
         return undefined;
       },
@@ -72,13 +77,18 @@ describe.each([
     expect(await expand(stub, 3)).toMatchObject({ code: 0, values: ['m0', 'm1', 'm2'] });
     expect(await chat(stub, ['x', 'y'])).toMatchObject({ code: 0, values: ['x', 'y'] });
     expect(heads[0]).toBe(`POST /echo.Echo/Unary 127.0.0.1:${echo.port} http 7`);
-    expect(inbound.ended.map((call) => [call.status, call.grpcStatus, call.failure])).toEqual(Array.from({ length: 4 }, () => [200, 0, undefined]));
+    expect(inbound.ended.map((call) => [call.status, call.grpcStatus, call.failure])).toEqual(
+      Array.from({ length: 4 }, () => [200, 0, undefined]),
+    );
     expect(new Set(inbound.listened)).toEqual(new Set([`127.0.0.1:${echo.port}`]));
   });
 
   test('a trailers-only answer of the application passes with its status', async () => {
     const statuses: (number | undefined)[] = [];
-    const { inbound, echo } = await serve({ steps: [{ enter: () => undefined, leave: (_c, head) => void statuses.push(head.grpcStatus) }], direct });
+    const { inbound, echo } = await serve({
+      steps: [{ enter: () => undefined, leave: (_c, head) => void statuses.push(head.grpcStatus) }],
+      direct,
+    });
     echo.state.fail.push(status.NOT_FOUND);
     const reply = await unary(plainStub(echo), 'x');
     expect(reply).toMatchObject({ code: status.NOT_FOUND, details: 'refused with NOT_FOUND' });
@@ -106,10 +116,16 @@ describe.each([
     const { inbound, echo } = await serve({ direct });
     const seen: unknown[] = [];
     const stub = plainStub(echo);
-    echo.server.register('/echo.Echo/Who', (call: Parameters<typeof peerOf>[0], done: (e: null, v: Buffer) => void) => {
-      seen.push(inbound.als.getStore()?.head.path, peerOf(call)?.remoteAddress, peerOf(call)?.tls);
-      done(null, Buffer.alloc(0));
-    }, (b: Buffer) => b, (b: Buffer) => b, 'unary');
+    echo.server.register(
+      '/echo.Echo/Who',
+      (call: Parameters<typeof peerOf>[0], done: (e: null, v: Buffer) => void) => {
+        seen.push(inbound.als.getStore()?.head.path, peerOf(call)?.remoteAddress, peerOf(call)?.tls);
+        done(null, Buffer.alloc(0));
+      },
+      (b: Buffer) => b,
+      (b: Buffer) => b,
+      'unary',
+    );
     const same = (b: Buffer): Buffer => b;
     await new Promise((resolve) => stub.makeUnaryRequest('/echo.Echo/Who', same, same, Buffer.from(''), resolve));
     expect(seen).toEqual(['/echo.Echo/Who', '127.0.0.1', undefined]);
@@ -136,7 +152,10 @@ describe.each([
     const pending = unary(plainStub(echo), 'x');
     await expect.poll(() => echo.state.calls).toBe(1);
     inbound.running?.cancel(failure(FAILURES.maxStreamDuration, 'too long'));
-    expect(await pending).toMatchObject({ code: status.DEADLINE_EXCEEDED, details: '[UMSDR] upstream_max_stream_duration_reached: too long' });
+    expect(await pending).toMatchObject({
+      code: status.DEADLINE_EXCEEDED,
+      details: '[UMSDR] upstream_max_stream_duration_reached: too long',
+    });
     await expect.poll(() => echo.state.cancelled).toBe(1);
   });
 });
@@ -169,7 +188,12 @@ describe('the port', () => {
     const { inbound, echo } = await serve();
     inbound.listener.chains = [];
     expect((await unary(plainStub(echo), 'x')).code).toBe(status.UNAVAILABLE);
-    expect(inbound.listener.seen[0]).toMatchObject({ transportProtocol: 'raw_buffer', localAddress: '127.0.0.1', localPort: echo.port, remoteAddress: '127.0.0.1' });
+    expect(inbound.listener.seen[0]).toMatchObject({
+      transportProtocol: 'raw_buffer',
+      localAddress: '127.0.0.1',
+      localPort: echo.port,
+      remoteAddress: '127.0.0.1',
+    });
   });
 
   test('draining: new calls of old connections and new connections are refused', async () => {
@@ -190,7 +214,9 @@ describe('the port', () => {
     expect(echo.state.lastMetadata?.get('x-from-filter')).toEqual(['in']);
     expect(inbound.listened).toEqual([`127.0.0.1:${echo.port}`]);
     const ca = createTestCa({ trustDomain: 'cluster.local', clock });
-    inbound.listener.chains = [{ match: () => true, chain: { name: 'tls', security: serverSecurity(new FakeIdentity(ca, 'spiffe://cluster.local/server')) } }];
+    inbound.listener.chains = [
+      { match: () => true, chain: { name: 'tls', security: serverSecurity(new FakeIdentity(ca, 'spiffe://cluster.local/server')) } },
+    ];
     const refused = await unary(plainStub(echo), 'x');
     expect(refused.code).toBe(status.UNAVAILABLE);
     expect(refused.details).toContain('serverCredentials()');
@@ -218,7 +244,10 @@ describe('the port', () => {
     onTestFinished(() => void relay.close());
     const stub = echoStub(`127.0.0.1:${(relay.address() as { port: number }).port}`, {});
     onTestFinished(() => stub.close());
-    expect(await unary(stub, 'x')).toMatchObject({ code: status.UNAVAILABLE, details: '[NC] configuration_error: the connection was not admitted by the mesh' });
+    expect(await unary(stub, 'x')).toMatchObject({
+      code: status.UNAVAILABLE,
+      details: '[NC] configuration_error: the connection was not admitted by the mesh',
+    });
     injector.destroy();
   });
 });
@@ -228,7 +257,9 @@ describe('mTLS', () => {
   const otherCa = createTestCa({ trustDomain: 'evil.local', clock });
   const identity = (name: string, authority = ca): FakeIdentity => new FakeIdentity(authority, `spiffe://${authority.trustDomain}/${name}`);
 
-  async function secured(options: { required?: boolean; accepts?: (uri: string) => boolean; mode?: 'tls' | 'mixed' } = {}): Promise<{ inbound: FakeInboundEngine; echo: Echo; server: FakeIdentity }> {
+  async function secured(
+    options: { required?: boolean; accepts?: (uri: string) => boolean; mode?: 'tls' | 'mixed' } = {},
+  ): Promise<{ inbound: FakeInboundEngine; echo: Echo; server: FakeIdentity }> {
     const server = identity('server');
     const chain = { name: 'mtls', security: serverSecurity(server, options) };
     const { inbound, echo } = await serve({}, (engine) => {
@@ -239,7 +270,12 @@ describe('mTLS', () => {
     return { inbound, echo, server };
   }
 
-  function meshStub(echo: Echo, client: FakeIdentity, accepts?: (uri: string) => boolean, retries = 0): { stub: EchoStub; engine: FakeGrpcEngine } {
+  function meshStub(
+    echo: Echo,
+    client: FakeIdentity,
+    accepts?: (uri: string) => boolean,
+    retries = 0,
+  ): { stub: EchoStub; engine: FakeGrpcEngine } {
     const engine = new FakeGrpcEngine({ ports: [echo.port], security: clientSecurity(client, accepts), retries });
     const stub = echoStub('echo:1', { channelFactoryOverride: channelFactory(engine) });
     onTestFinished(async () => {
@@ -277,7 +313,11 @@ describe('mTLS', () => {
 
   test('the server refuses clients without a certificate, of another CA, or that its matchers do not accept', async () => {
     const { echo } = await secured({ accepts: (uri) => uri.endsWith('/client') });
-    const noCertificate = echoStub(`localhost:${echo.port}`, {}, ChannelCredentials.createSsl(Buffer.from(ca.certificatePem), null, null, { checkServerIdentity: () => undefined }));
+    const noCertificate = echoStub(
+      `localhost:${echo.port}`,
+      {},
+      ChannelCredentials.createSsl(Buffer.from(ca.certificatePem), null, null, { checkServerIdentity: () => undefined }),
+    );
     onTestFinished(() => noCertificate.close());
     expect((await unary(noCertificate, 'x')).code).toBe(status.UNAVAILABLE);
     const stranger = new FakeIdentity(ca, 'spiffe://cluster.local/client');
@@ -290,7 +330,11 @@ describe('mTLS', () => {
 
   test('an optional client certificate: anonymous clients are served and known as such', async () => {
     const { echo, inbound } = await secured({ required: false });
-    const anonymous = echoStub(`localhost:${echo.port}`, {}, ChannelCredentials.createSsl(Buffer.from(ca.certificatePem), null, null, { checkServerIdentity: () => undefined }));
+    const anonymous = echoStub(
+      `localhost:${echo.port}`,
+      {},
+      ChannelCredentials.createSsl(Buffer.from(ca.certificatePem), null, null, { checkServerIdentity: () => undefined }),
+    );
     onTestFinished(() => anonymous.close());
     expect((await unary(anonymous, 'x')).code).toBe(0);
     expect(inbound.ended[0]?.peer.tls).toEqual({ authenticated: false, uriSans: [], dnsSans: [], subject: '' });
@@ -323,7 +367,8 @@ describe('mTLS', () => {
     client.context = undefined;
     const { stub, engine } = meshStub(echo, client);
     expect(await unary(stub, 'x')).toMatchObject({
-      code: status.UNAVAILABLE, details: '[UF] upstream_tls_not_ready: cluster "fake" has no usable certificates: taken away by the test',
+      code: status.UNAVAILABLE,
+      details: '[UF] upstream_tls_not_ready: cluster "fake" has no usable certificates: taken away by the test',
     });
     expect(engine.record.attempts).toMatchObject([{ failure: 'upstream_tls_not_ready', sent: false }]);
     client.rotate(ca.issue({ spiffeId: 'spiffe://cluster.local/client' }));

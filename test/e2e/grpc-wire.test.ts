@@ -22,13 +22,20 @@ const frame = (body: Buffer, compressed: boolean): Buffer => {
 };
 
 const reply = (stream: ServerHttp2Stream, body: Buffer, encoding?: string): void => {
-  stream.respond({ ...HEAD, ...(encoding === undefined ? {} : { 'grpc-encoding': encoding, 'grpc-accept-encoding': 'identity,gzip' }) }, { waitForTrailers: true });
+  stream.respond(
+    { ...HEAD, ...(encoding === undefined ? {} : { 'grpc-encoding': encoding, 'grpc-accept-encoding': 'identity,gzip' }) },
+    { waitForTrailers: true },
+  );
   stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
   stream.end(frame(body, encoding !== undefined));
 };
 
 /** The first call is answered plainly, so that the ones that count run on a connected channel. */
-async function raw(answer: Answer, retries = 0, options: Record<string, unknown> = {}): Promise<{ stub: EchoStub; engine: FakeGrpcEngine; server: Http2Server }> {
+async function raw(
+  answer: Answer,
+  retries = 0,
+  options: Record<string, unknown> = {},
+): Promise<{ stub: EchoStub; engine: FakeGrpcEngine; server: Http2Server }> {
   let calls = 0;
   const server = createServer();
   server.on('stream', (stream, headers) => {
@@ -76,9 +83,18 @@ describe('express lane', () => {
     const everything = async (stub: EchoStub): Promise<unknown> => {
       await unary(stub, 'warm');
       echo.state.fail.push(status.NOT_FOUND);
-      const results = [await unary(stub, 'bad'), await unary(stub, 'u', metadata), await unary(stub, ''), await collect(stub, ['a', '', 'c']), await expand(stub, 3), await chat(stub, ['x', 'y'])];
+      const results = [
+        await unary(stub, 'bad'),
+        await unary(stub, 'u', metadata),
+        await unary(stub, ''),
+        await collect(stub, ['a', '', 'c']),
+        await expand(stub, 3),
+        await chat(stub, ['x', 'y']),
+      ];
       const seen = echo.state.lastMetadata?.getMap();
-      return JSON.parse(JSON.stringify([results, seen], (key, value: unknown) => (key === 'date' || key === 'x-refused' ? undefined : value)));
+      return JSON.parse(
+        JSON.stringify([results, seen], (key, value: unknown) => (key === 'date' || key === 'x-refused' ? undefined : value)),
+      );
     };
     expect(await everything(meshed)).toEqual(await everything(plain));
   });
@@ -99,7 +115,11 @@ describe('express lane', () => {
   });
 
   test('what cannot be inflated, or would become too large, fails with its status', async () => {
-    const bodies: [Buffer, string][] = [[gzipSync(Buffer.alloc(5 << 20)), 'gzip'], [Buffer.from('no gzip'), 'gzip'], [Buffer.from('x'), 'zstd']];
+    const bodies: [Buffer, string][] = [
+      [gzipSync(Buffer.alloc(5 << 20)), 'gzip'],
+      [Buffer.from('no gzip'), 'gzip'],
+      [Buffer.from('x'), 'zstd'],
+    ];
     const { stub } = await raw((stream) => {
       const [body, encoding] = bodies.shift() ?? [Buffer.alloc(0), 'identity'];
       reply(stream, body, encoding);
@@ -110,8 +130,14 @@ describe('express lane', () => {
   });
 
   test('limits on message sizes hold', async () => {
-    const { stub } = await raw((stream) => reply(stream, Buffer.alloc(600)), 0, { 'grpc.max_send_message_length': 500, 'grpc.max_receive_message_length': 550 });
-    expect(await unary(stub, 'x'.repeat(501))).toMatchObject({ code: status.RESOURCE_EXHAUSTED, details: 'Attempted to send message with a size larger than 500' });
+    const { stub } = await raw((stream) => reply(stream, Buffer.alloc(600)), 0, {
+      'grpc.max_send_message_length': 500,
+      'grpc.max_receive_message_length': 550,
+    });
+    expect(await unary(stub, 'x'.repeat(501))).toMatchObject({
+      code: status.RESOURCE_EXHAUSTED,
+      details: 'Attempted to send message with a size larger than 500',
+    });
     expect((await unary(stub, 'x'.repeat(500))).code).toBe(status.RESOURCE_EXHAUSTED);
   });
 });

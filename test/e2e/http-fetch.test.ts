@@ -36,7 +36,15 @@ describe('requests', () => {
     ['plain', {}],
     ['lower-case method', { method: 'post', body: 'text' }],
     ['header object', { headers: { 'X-One': ' padded ', accept: 'text/x' } }],
-    ['header pairs with a doubled name', { headers: [['x-two', 'a'], ['X-Two', 'b']] }],
+    [
+      'header pairs with a doubled name',
+      {
+        headers: [
+          ['x-two', 'a'],
+          ['X-Two', 'b'],
+        ],
+      },
+    ],
     ['Headers', { headers: new Headers({ 'x-three': 'c', 'user-agent': 'me' }) }],
     ['URLSearchParams', { method: 'POST', body: new URLSearchParams({ a: 'b c' }) }],
     ['typed array', { method: 'PUT', body: new Uint8Array([97, 98]) }],
@@ -48,7 +56,13 @@ describe('requests', () => {
     ['stream', { method: 'POST', body: new Blob(['stream']).stream(), duplex: 'half' } as RequestInit],
   ])('%s looks the same to the server', async (_name, init) => {
     const { upstream, ways } = await both((_request, response) => response.end());
-    for (const [way, call] of ways) await (await call('/p?q=1', way === 'mesh' && init.body instanceof ReadableStream ? { ...init, body: new Blob(['stream']).stream() } : init)).text();
+    for (const [way, call] of ways)
+      await (
+        await call(
+          '/p?q=1',
+          way === 'mesh' && init.body instanceof ReadableStream ? { ...init, body: new Blob(['stream']).stream() } : init,
+        )
+      ).text();
     const [platform, mesh] = upstream.seen.map(({ method, url, headers, body }) => {
       const { host: _host, connection: _connection, ...rest } = headers;
       return { method, url, headers: rest, body };
@@ -59,10 +73,15 @@ describe('requests', () => {
   test('Request objects go through the mesh', async () => {
     const { upstream, engine, meshFetch } = await both((_request, response) => response.end('ok'));
     const reply = await meshFetch(new Request('http://shop/r', { method: 'POST', body: 'b', headers: { 'x-r': '1' } }));
-    expect([await reply.text(), upstream.seen[0]?.body, upstream.seen[0]?.headers['x-r'], engine.ledger.callsStarted]).toEqual(['ok', 'b', '1', 1]);
+    expect([await reply.text(), upstream.seen[0]?.body, upstream.seen[0]?.headers['x-r'], engine.ledger.callsStarted]).toEqual([
+      'ok',
+      'b',
+      '1',
+      1,
+    ]);
   });
 
-  test('data: and blob: URLs and other hosts are the platform\'s', async () => {
+  test("data: and blob: URLs and other hosts are the platform's", async () => {
     const { meshFetch, upstream, engine } = await both((_request, response) => response.end('direct'));
     expect(await (await meshFetch('data:text/plain,hello')).text()).toBe('hello');
     const url = URL.createObjectURL(new Blob(['blob']));
@@ -78,7 +97,7 @@ describe('requests', () => {
     ['a forbidden method', 'http://shop/', { method: 'TRACE' }],
     ['a bad header name', 'http://shop/', { headers: { 'bad name': 'x' } }],
     ['credentials in the URL', 'http://a:b@shop/', {}],
-  ])('%s is refused with the platform\'s TypeError', async (_name, url, init) => {
+  ])("%s is refused with the platform's TypeError", async (_name, url, init) => {
     const { meshFetch, upstream } = await both((_request, response) => response.end());
     await expect(meshFetch(url as string, init)).rejects.toBeInstanceOf(TypeError);
     expect(upstream.seen).toHaveLength(0);
@@ -98,10 +117,21 @@ describe('responses', () => {
       const first = await call('/x#fragment');
       expect(first).toBeInstanceOf(Response);
       facts.push([
-        first.status, first.statusText, first.ok, first.redirected, first.type, first.bodyUsed,
-        first.headers.get('content-type'), first.headers.getSetCookie(), new URL(first.url).pathname, new URL(first.url).hash,
-        await first.text(), first.bodyUsed,
-        await (await call('/')).json(), [...new Uint8Array(await (await call('/')).arrayBuffer())], (await (await call('/')).blob()).type,
+        first.status,
+        first.statusText,
+        first.ok,
+        first.redirected,
+        first.type,
+        first.bodyUsed,
+        first.headers.get('content-type'),
+        first.headers.getSetCookie(),
+        new URL(first.url).pathname,
+        new URL(first.url).hash,
+        await first.text(),
+        first.bodyUsed,
+        await (await call('/')).json(),
+        [...new Uint8Array(await (await call('/')).arrayBuffer())],
+        (await (await call('/')).blob()).type,
         [...(await (await call('/')).bytes())],
         await new Response((await call('/')).body).text(),
       ]);
@@ -141,7 +171,9 @@ describe('responses', () => {
     ['gzip, br', (data: Buffer) => brotliCompressSync(gzipSync(data))],
   ] as const)('%s is decoded', async (encoding, pack) => {
     const body = 'compressible '.repeat(50_000);
-    const { ways } = await both((_request, response) => response.writeHead(200, { 'content-encoding': encoding }).end(pack(Buffer.from(body))));
+    const { ways } = await both((_request, response) =>
+      response.writeHead(200, { 'content-encoding': encoding }).end(pack(Buffer.from(body))),
+    );
     for (const [, call] of ways) expect((await (await call('/')).text()) === body).toBe(true);
   });
 
@@ -151,12 +183,16 @@ describe('responses', () => {
   });
 
   test('form data', async () => {
-    const { meshFetch } = await both((_request, response) => response.writeHead(200, { 'content-type': 'application/x-www-form-urlencoded' }).end('a=b'));
+    const { meshFetch } = await both((_request, response) =>
+      response.writeHead(200, { 'content-type': 'application/x-www-form-urlencoded' }).end('a=b'),
+    );
     expect((await (await meshFetch('http://shop/')).formData()).get('a')).toBe('b');
   });
 
   test('a broken connection after the head is `terminated`', async () => {
-    const { ways } = await both((_request, response) => response.writeHead(200, { 'content-length': '9' }).write('x', () => response.socket?.destroy()));
+    const { ways } = await both((_request, response) =>
+      response.writeHead(200, { 'content-length': '9' }).write('x', () => response.socket?.destroy()),
+    );
     for (const [, call] of ways) await expect((await call('/')).text()).rejects.toMatchObject({ name: 'TypeError', message: 'terminated' });
   });
 });
@@ -167,23 +203,35 @@ describe('redirects', () => {
     if (code !== undefined) response.writeHead(Number(code), { location: target ?? '/end' }).end('moved');
     else if (request.url === '/loop') response.writeHead(302, { location: '/loop' }).end();
     else if (request.url === '/away') response.writeHead(307, { location: 'http://elsewhere/end' }).end();
-    else response.end(JSON.stringify({ method: request.method, body: request.body, url: request.url, auth: request.headers.authorization, type: request.headers['content-type'] }));
+    else
+      response.end(
+        JSON.stringify({
+          method: request.method,
+          body: request.body,
+          url: request.url,
+          auth: request.headers.authorization,
+          type: request.headers['content-type'],
+        }),
+      );
   };
 
-  test.each([301, 302, 303, 307, 308].flatMap((code) => ['GET', 'POST', 'PUT'].map((method) => [code, method] as const)))('%i after %s', async (code, method) => {
-    const { ways } = await both(server);
-    const found = [];
-    for (const [, call] of ways) {
-      const reply = await call(`/${code}`, { method, ...(method === 'GET' ? {} : { body: 'data' }), headers: { authorization: 'me' } });
-      found.push([reply.redirected, new URL(reply.url).pathname, await reply.json()]);
-    }
-    expect(found[1]).toEqual(found[0]);
-  });
+  test.each([301, 302, 303, 307, 308].flatMap((code) => ['GET', 'POST', 'PUT'].map((method) => [code, method] as const)))(
+    '%i after %s',
+    async (code, method) => {
+      const { ways } = await both(server);
+      const found = [];
+      for (const [, call] of ways) {
+        const reply = await call(`/${code}`, { method, ...(method === 'GET' ? {} : { body: 'data' }), headers: { authorization: 'me' } });
+        found.push([reply.redirected, new URL(reply.url).pathname, await reply.json()]);
+      }
+      expect(found[1]).toEqual(found[0]);
+    },
+  );
 
   test('to another origin: the authorization stays behind', async () => {
     const { meshFetch } = await both(server);
     const reply = await meshFetch('http://shop/away', { headers: { authorization: 'me' } });
-    expect([reply.url, (await reply.json() as { auth?: string }).auth]).toEqual(['http://elsewhere/end', undefined]);
+    expect([reply.url, ((await reply.json()) as { auth?: string }).auth]).toEqual(['http://elsewhere/end', undefined]);
   });
 
   test('manual, error, and too many', async () => {

@@ -24,51 +24,67 @@ interface Served {
 
 /** Each answers `POST /echo` with the body and a header, `GET /who` with the peer, `GET /slow` never. */
 const FRAMEWORKS: readonly (readonly [name: string, make: () => Promise<Server>])[] = [
-  ['plain', async () => createServer((request, response) => {
-    if (request.url === '/slow') return;
-    if (request.url === '/who') return void response.end(JSON.stringify(peerOf(request)));
-    response.writeHead(200, { 'x-app': 'plain', 'content-type': 'text/plain' });
-    request.pipe(response);
-  })],
-  ['express', async () => {
-    const app = express();
-    app.use(express.text());
-    app.get('/slow', () => undefined);
-    app.get('/who', (request, response) => void response.json(peerOf(request)));
-    app.post('/echo', (request, response) => void response.set('x-app', 'express').send(request.body));
-    return createServer(app);
-  }],
-  ['fastify', async () => {
-    const app = fastify();
-    app.get('/slow', () => new Promise(() => undefined));
-    app.get('/who', (request) => peerOf(request.raw));
-    app.post('/echo', (request, reply) => reply.header('x-app', 'fastify').send(request.body));
-    await app.ready();
-    return app.server as Server;
-  }],
-  ['koa', async () => {
-    const app = new Koa();
-    app.use(async (context) => {
-      if (context.path === '/slow') return new Promise(() => undefined);
-      if (context.path === '/who') {
-        context.body = peerOf(context.req);
-        return;
-      }
-      const parts: Buffer[] = [];
-      for await (const part of context.req) parts.push(part as Buffer);
-      context.set('x-app', 'koa');
-      context.body = Buffer.concat(parts).toString();
-    });
-    return createServer(app.callback());
-  }],
-  ['hono', async () => {
-    const app = new Hono<{ Bindings: { incoming: IncomingMessage } }>();
-    app.get('/slow', () => new Promise(() => undefined));
-    app.get('/who', (context) => context.json(peerOf(context.env.incoming) as never));
-    app.post('/echo', async (context) => context.text(await context.req.text(), 200, { 'x-app': 'hono' }));
-    // Listens by itself; `start` moves it to where the test wants it.
-    return serveHono({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' }) as Server;
-  }],
+  [
+    'plain',
+    async () =>
+      createServer((request, response) => {
+        if (request.url === '/slow') return;
+        if (request.url === '/who') return void response.end(JSON.stringify(peerOf(request)));
+        response.writeHead(200, { 'x-app': 'plain', 'content-type': 'text/plain' });
+        request.pipe(response);
+      }),
+  ],
+  [
+    'express',
+    async () => {
+      const app = express();
+      app.use(express.text());
+      app.get('/slow', () => undefined);
+      app.get('/who', (request, response) => void response.json(peerOf(request)));
+      app.post('/echo', (request, response) => void response.set('x-app', 'express').send(request.body));
+      return createServer(app);
+    },
+  ],
+  [
+    'fastify',
+    async () => {
+      const app = fastify();
+      app.get('/slow', () => new Promise(() => undefined));
+      app.get('/who', (request) => peerOf(request.raw));
+      app.post('/echo', (request, reply) => reply.header('x-app', 'fastify').send(request.body));
+      await app.ready();
+      return app.server as Server;
+    },
+  ],
+  [
+    'koa',
+    async () => {
+      const app = new Koa();
+      app.use(async (context) => {
+        if (context.path === '/slow') return new Promise(() => undefined);
+        if (context.path === '/who') {
+          context.body = peerOf(context.req);
+          return;
+        }
+        const parts: Buffer[] = [];
+        for await (const part of context.req) parts.push(part as Buffer);
+        context.set('x-app', 'koa');
+        context.body = Buffer.concat(parts).toString();
+      });
+      return createServer(app.callback());
+    },
+  ],
+  [
+    'hono',
+    async () => {
+      const app = new Hono<{ Bindings: { incoming: IncomingMessage } }>();
+      app.get('/slow', () => new Promise(() => undefined));
+      app.get('/who', (context) => context.json(peerOf(context.env.incoming) as never));
+      app.post('/echo', async (context) => context.text(await context.req.text(), 200, { 'x-app': 'hono' }));
+      // Listens by itself; `start` moves it to where the test wants it.
+      return serveHono({ fetch: app.fetch, port: 0, hostname: '127.0.0.1' }) as Server;
+    },
+  ],
 ];
 
 async function start(server: Server, engine = new FakeInbound()): Promise<Served> {
@@ -108,7 +124,10 @@ function raw(port: number, text: string): Promise<string> {
 }
 
 describe.each(FRAMEWORKS)('%s', (name, make) => {
-  describe.each([['steps', true], ['promises', false]] as const)('%s', (_path, direct) => {
+  describe.each([
+    ['steps', true],
+    ['promises', false],
+  ] as const)('%s', (_path, direct) => {
     test('runs unmodified: body, status and headers go through, each call ends once', async () => {
       const { engine, port } = await start(await make());
       engine.direct = direct;
@@ -130,7 +149,11 @@ describe.each(FRAMEWORKS)('%s', (name, make) => {
       engine.steps = [{ enter: (call) => (call.head.headers.get('x-key') === 'yes' ? undefined : denial(403, 'RBAC: access denied')) }];
       const denied = await fetch(`http://127.0.0.1:${port}/echo`, { method: 'POST', body: 'x' });
       expect([denied.status, await denied.text(), denied.headers.get('x-app')]).toEqual([403, 'RBAC: access denied', null]);
-      const allowed = await fetch(`http://127.0.0.1:${port}/echo`, { method: 'POST', body: 'x', headers: { 'x-key': 'yes', 'content-type': 'text/plain' } });
+      const allowed = await fetch(`http://127.0.0.1:${port}/echo`, {
+        method: 'POST',
+        body: 'x',
+        headers: { 'x-key': 'yes', 'content-type': 'text/plain' },
+      });
       expect([allowed.status, await allowed.text()]).toEqual([200, 'x']);
     });
 
@@ -148,7 +171,11 @@ describe.each(FRAMEWORKS)('%s', (name, make) => {
           },
         },
       ];
-      const reply = await fetch(`http://127.0.0.1:${port}/echo`, { method: 'POST', body: 'hello', headers: { 'content-type': 'text/plain' } });
+      const reply = await fetch(`http://127.0.0.1:${port}/echo`, {
+        method: 'POST',
+        body: 'hello',
+        headers: { 'content-type': 'text/plain' },
+      });
       expect([await reply.text(), reply.headers.get('x-out'), reply.headers.get('x-app')]).toEqual(['hello', 'added', null]);
       expect(seen).toEqual([200, name]);
     });
@@ -264,7 +291,9 @@ describe('HTTP/1.1 hygiene', () => {
 
   test('an upgrade runs through the same stack', async () => {
     const server = plain();
-    server.on('upgrade', (_request, socket) => socket.end('HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nhi'));
+    server.on('upgrade', (_request, socket) =>
+      socket.end('HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nhi'),
+    );
     const { engine, port } = await start(server);
     const text = 'GET /ws HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n';
     expect(await raw(port, text)).toMatch(/^HTTP\/1\.1 101 [\s\S]*hi$/);
@@ -287,13 +316,20 @@ describe('HTTP/1.1 hygiene', () => {
 describe('TLS on the same port', () => {
   const ca = testCa();
   const client = identity(ca, 'spiffe://test/ns/a/sa/client');
-  const options = (port: number, more: object = {}): object => ({ port, host: '127.0.0.1', servername: 'shop', ca: ca.certificatePem, ...more });
+  const options = (port: number, more: object = {}): object => ({
+    port,
+    host: '127.0.0.1',
+    servername: 'shop',
+    ca: ca.certificatePem,
+    ...more,
+  });
 
   async function secured(mode: 'tls' | 'mixed', requires = true): Promise<Served & { security: FakeServerSecurity }> {
     const engine = new FakeInbound();
     const security = new FakeServerSecurity(ca, identity(ca, 'spiffe://test/ns/a/sa/server'), requires);
     engine.mode = mode;
-    engine.choose = (facts) => (facts.transportProtocol === 'tls' ? { name: 'tls', security } : mode === 'mixed' ? { name: 'plain', security: undefined } : undefined);
+    engine.choose = (facts) =>
+      facts.transportProtocol === 'tls' ? { name: 'tls', security } : mode === 'mixed' ? { name: 'plain', security: undefined } : undefined;
     const server = createServer((request, response) => {
       request.resume();
       response.end(JSON.stringify({ peer: peerOf(request)?.tls, encrypted: 'encrypted' in request.socket }));
@@ -355,7 +391,9 @@ describe('TLS on the same port', () => {
     let session: Buffer | undefined;
     for (let i = 0; i < 3; i++) {
       const text = await new Promise<string>((resolve) => {
-        const socket = connectTls(options(port, { ...client, session }) as never, () => socket.write('GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n'));
+        const socket = connectTls(options(port, { ...client, session }) as never, () =>
+          socket.write('GET / HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n'),
+        );
         const parts: Buffer[] = [];
         socket.on('session', (ticket) => (session = ticket));
         socket.on('data', (part) => parts.push(part));

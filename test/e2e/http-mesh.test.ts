@@ -43,7 +43,9 @@ describe('outbound', () => {
     const eight = await request('http://shop/old/a?b', { method: 'PUT', body: Buffer.from('buffer'), dispatcher: dispatcher as never });
     expect([eight.statusCode, eight.headers['x-seen']]).toEqual([200, '2']);
     await Promise.all([...replies.map((reply) => reply.text()), eight.body.text()]);
-    expect(new Set(upstream.seen.map(({ url, headers }) => [url, headers.host, headers['x-canary']].join(' ')))).toEqual(new Set(['/new/a?b shop 1']));
+    expect(new Set(upstream.seen.map(({ url, headers }) => [url, headers.host, headers['x-canary']].join(' ')))).toEqual(
+      new Set(['/new/a?b shop 1']),
+    );
     expect(upstream.seen.map((one) => one.body)).toEqual(['text', 'text', 'streamed', 'streamed', 'buffer', 'buffer']);
   });
 
@@ -79,7 +81,9 @@ describe('outbound', () => {
 
   test('afterwards nothing is in flight, and a closed mesh says so', async () => {
     const upstream = await serve((_request, response) => response.end('ok'));
-    const meshed = await mesh(`services:\n  shop:\n    endpoints: ["127.0.0.1:${upstream.port}"]\n    retries: { attempts: 2, on: [503] }\n`);
+    const meshed = await mesh(
+      `services:\n  shop:\n    endpoints: ["127.0.0.1:${upstream.port}"]\n    retries: { attempts: 2, on: [503] }\n`,
+    );
     await Promise.all(Array.from({ length: 50 }, async () => (await meshed.fetch('http://shop/')).text()));
     const { clusters } = meshed.describe();
     expect(clusters.flatMap((cluster) => cluster.endpoints.map((endpoint) => endpoint.active))).toEqual([0]);

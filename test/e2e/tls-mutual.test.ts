@@ -6,7 +6,13 @@ import { connect } from 'node:tls';
 import type { TLSSocket } from 'node:tls';
 import { Client } from 'undici';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import type { DownstreamTlsConfig, IdentitySourceConfig, SanMatcherConfig, TlsSourceConfig, UpstreamTlsConfig } from '../../src/config/tls.ts';
+import type {
+  DownstreamTlsConfig,
+  IdentitySourceConfig,
+  SanMatcherConfig,
+  TlsSourceConfig,
+  UpstreamTlsConfig,
+} from '../../src/config/tls.ts';
 import { createTestCa } from '../../src/control-plane/ca/ca.ts';
 import type { LeafRequest, TestCa } from '../../src/control-plane/ca/ca.ts';
 import { silentLogger } from '../../src/core/log.ts';
@@ -49,7 +55,10 @@ const downstream = (over: Partial<DownstreamTlsConfig> = {}): DownstreamTlsConfi
   ...over,
 });
 
-function sides(client: Partial<UpstreamTlsConfig>, server: Partial<DownstreamTlsConfig>): { readonly client: ClientSecurity; readonly server: ServerSecurity } {
+function sides(
+  client: Partial<UpstreamTlsConfig>,
+  server: Partial<DownstreamTlsConfig>,
+): { readonly client: ClientSecurity; readonly server: ServerSecurity } {
   const contexts = new TlsContexts({ providers: {}, clock, log: silentLogger });
   onTestFinished(() => contexts.close());
   return { client: contexts.client(upstream(client)), server: contexts.server(downstream(server)) };
@@ -67,10 +76,25 @@ describe('mutual TLS', () => {
 
   it.each<[string, Partial<UpstreamTlsConfig>, Partial<DownstreamTlsConfig>, RegExp]>([
     ['a server of another CA', {}, { identity: identity(foreign, { spiffeId: CART }) }, /unable to (verify|get)|self.signed/],
-    ['a server with another SPIFFE ID', {}, { identity: identity(ours, { spiffeId: `${CART}2` }) }, /no SAN matcher of the cluster accepts/],
-    ['a server whose DNS name looks like the SPIFFE ID', {}, { identity: identity(ours, { spiffeId: WEB, dnsNames: [`x, URI:${CART}`, CART] }) }, /no SAN matcher of the cluster accepts/],
+    [
+      'a server with another SPIFFE ID',
+      {},
+      { identity: identity(ours, { spiffeId: `${CART}2` }) },
+      /no SAN matcher of the cluster accepts/,
+    ],
+    [
+      'a server whose DNS name looks like the SPIFFE ID',
+      {},
+      { identity: identity(ours, { spiffeId: WEB, dnsNames: [`x, URI:${CART}`, CART] }) },
+      /no SAN matcher of the cluster accepts/,
+    ],
     ['a server without SPIFFE ID', {}, { identity: identity(ours, { dnsNames: ['cart.shop'] }) }, /no SAN matcher/],
-    ['a server whose certificate has expired', {}, { identity: identity(ours, { spiffeId: CART, validForMs: -1000 }) }, /certificate has expired/],
+    [
+      'a server whose certificate has expired',
+      {},
+      { identity: identity(ours, { spiffeId: CART, validForMs: -1000 }) },
+      /certificate has expired/,
+    ],
     ['a server that has not the name that was sent', { sni: 'db.shop', autoSniSanValidation: true }, {}, /not the name "db.shop"/],
   ])('the client refuses %s', async (_what, client, server, reason) => {
     const both = sides(client, server);
@@ -81,9 +105,19 @@ describe('mutual TLS', () => {
   it.each<[string, Partial<UpstreamTlsConfig>, Partial<DownstreamTlsConfig>, RegExp]>([
     ['a client without certificate', { identity: undefined }, {}, /presents no certificate/],
     ['a client of another CA', { identity: identity(foreign, { spiffeId: WEB }) }, {}, /unable to verify|unable to get/],
-    ['a client whose certificate has expired', { identity: identity(ours, { spiffeId: WEB, validForMs: -1000 }) }, {}, /certificate has expired/],
+    [
+      'a client whose certificate has expired',
+      { identity: identity(ours, { spiffeId: WEB, validForMs: -1000 }) },
+      {},
+      /certificate has expired/,
+    ],
     ['a client with another SPIFFE ID, where the server has SAN matchers', {}, { sanMatchers: [uri(`${WEB}2`)] }, /no SAN matcher accepts/],
-    ['a client of another CA even where certificates are optional', { identity: identity(foreign, { spiffeId: WEB }) }, { requireClientCertificate: false }, /unable to/],
+    [
+      'a client of another CA even where certificates are optional',
+      { identity: identity(foreign, { spiffeId: WEB }) },
+      { requireClientCertificate: false },
+      /unable to/,
+    ],
   ])('the server refuses %s', async (_what, client, server, reason) => {
     const both = sides(client, server);
     const peer = await startTlsPeer(() => both.server);
@@ -93,7 +127,10 @@ describe('mutual TLS', () => {
   });
 
   it('takes a client without certificate where it is optional, as nobody', async () => {
-    const { client, server } = sides({ identity: undefined, sni: 'cart.shop', autoSniSanValidation: true }, { requireClientCertificate: false });
+    const { client, server } = sides(
+      { identity: undefined, sni: 'cart.shop', autoSniSanValidation: true },
+      { requireClientCertificate: false },
+    );
     const peer = await startTlsPeer(() => server);
     await openTls(client, peer.port);
     expect(peer.accepted).toEqual([{ authenticated: false, uriSans: [], dnsSans: [], subject: '', serverName: 'cart.shop' }]);
@@ -167,7 +204,13 @@ describe('mutual TLS under undici', () => {
       const http = new Client(`https://127.0.0.1:${port}`, {
         connect: (_options, done) => {
           const socket = connect(
-            { host: '127.0.0.1', port, secureContext: security.secureContext(), rejectUnauthorized: security.verifiesChain, checkServerIdentity: (host, certificate) => security.verifyPeer(host, certificate) },
+            {
+              host: '127.0.0.1',
+              port,
+              secureContext: security.secureContext(),
+              rejectUnauthorized: security.verifiesChain,
+              checkServerIdentity: (host, certificate) => security.verifyPeer(host, certificate),
+            },
             () => done(null, socket),
           );
           socket.once('error', (error) => done(error, null));
@@ -177,7 +220,9 @@ describe('mutual TLS under undici', () => {
       return (await http.request({ method: 'GET', path: '/' })).body.text();
     };
     expect(await request(client)).toBe(`URI:${WEB} asked`);
-    await expect(request(sides({ sanMatchers: [uri('spiffe://cluster.local/ns/shop/sa/other')] }, {}).client)).rejects.toThrow(/no SAN matcher/);
+    await expect(request(sides({ sanMatchers: [uri('spiffe://cluster.local/ns/shop/sa/other')] }, {}).client)).rejects.toThrow(
+      /no SAN matcher/,
+    );
     await expect(request(sides({ roots: inline(foreign.certificatePem) }, {}).client)).rejects.toThrow(/unable to|self-signed/);
   });
 });

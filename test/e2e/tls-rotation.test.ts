@@ -41,11 +41,20 @@ class Volume {
 
   get provider(): CertificateProviderConfig {
     const file = (name: string): string => join(this.directory, name);
-    return { plugin: 'file_watcher', certificateFile: file('cert.pem'), privateKeyFile: file('key.pem'), caCertificateFile: file('ca.pem'), refreshIntervalMs: 600_000 };
+    return {
+      plugin: 'file_watcher',
+      certificateFile: file('cert.pem'),
+      privateKeyFile: file('key.pem'),
+      caCertificateFile: file('ca.pem'),
+      refreshIntervalMs: 600_000,
+    };
   }
 }
 
-function workload(volume: Volume, onWarning: () => void = () => undefined): { readonly client: ClientSecurity; readonly server: ServerSecurity } {
+function workload(
+  volume: Volume,
+  onWarning: () => void = () => undefined,
+): { readonly client: ClientSecurity; readonly server: ServerSecurity } {
   const contexts = new TlsContexts({ providers: { default: volume.provider }, clock, log: { ...silentLogger, warn: onWarning } });
   onTestFinished(() => contexts.close());
   const source = { kind: 'provider', instance: 'default', certificateName: '' } as const;
@@ -114,7 +123,10 @@ describe('rotation on disk', () => {
     const { client, server } = workload(volume);
     const laggard = workload(new Volume(old, before.certificatePem + after.certificatePem)).client;
     const peer = await startTlsPeer(() => server);
-    for (const [issued, roots] of [[old, before.certificatePem + after.certificatePem], [young, before.certificatePem + after.certificatePem]] as const) {
+    for (const [issued, roots] of [
+      [old, before.certificatePem + after.certificatePem],
+      [young, before.certificatePem + after.certificatePem],
+    ] as const) {
       const seen = rotated(server);
       volume.swap(issued.certificateChainPem, issued.privateKeyPem, roots);
       await seen;

@@ -116,7 +116,9 @@ process.on('exit', () => console.log(JSON.stringify([...seen].filter((url) => ur
   test('INMESH_DISABLE=1 loads next to nothing', async () => {
     const modules = await loaded(24, "process.env.INMESH_DISABLE = '1';\nawait import('inmesh/register');\n");
     const own = modules.map((name) => name.replace(/-[\w-]{8}\.js$/, '.js')).toSorted();
-    expect(own).toEqual(['register.js', 'shared/environment.js', 'shared/lazy.js', 'shared/rolldown-runtime.js'].map((name) => `inmesh/dist/${name}`));
+    expect(own).toEqual(
+      ['register.js', 'shared/environment.js', 'shared/lazy.js', 'shared/rolldown-runtime.js'].map((name) => `inmesh/dist/${name}`),
+    );
   });
 });
 
@@ -135,9 +137,7 @@ describe('the tarball', () => {
     ]) {
       expect(paths).toContain(wanted);
     }
-    expect(
-      paths.filter((path) => !/^(dist\/.*\.(js|d\.ts|json)|package\.json|README\.md|LICENSE|NOTICE)$/.test(path)),
-    ).toEqual([]);
+    expect(paths.filter((path) => !/^(dist\/.*\.(js|d\.ts|json)|package\.json|README\.md|LICENSE|NOTICE)$/.test(path))).toEqual([]);
     expect(paths.filter((path) => /(^|\/)(src|test|tests|examples|scripts)\/|\.test\./.test(path))).toEqual([]);
     expect(consumer.unpackedSize).toBeLessThan(4_000_000);
     const command = consumer.files.find(({ path }) => path === 'dist/cli/main.js');

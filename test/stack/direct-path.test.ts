@@ -40,7 +40,11 @@ interface Case {
 }
 
 const line = fc.oneof(
-  fc.record({ kind: fc.constant('reply' as const), status: fc.constantFrom(200, 204, 404, 429, 500, 502, 503, 504), delayMs: fc.integer({ min: 0, max: 80 }) }),
+  fc.record({
+    kind: fc.constant('reply' as const),
+    status: fc.constantFrom(200, 204, 404, 429, 500, 502, 503, 504),
+    delayMs: fc.integer({ min: 0, max: 80 }),
+  }),
   fc.record({
     kind: fc.constant('failure' as const),
     failure: fc.constantFrom(FAILURES.connectionFailure, FAILURES.resetBeforeResponse, FAILURES.refusedStream, FAILURES.protocolError),
@@ -63,7 +67,14 @@ const cases: fc.Arbitrary<Case> = fc.record({
   seed: fc.integer(),
 });
 
-const manager: HttpManagerConfig = { routeConfigName: undefined, routeConfig: undefined, filters: [], maxStreamDurationMs: undefined, stripPort: 'none', statPrefix: '' };
+const manager: HttpManagerConfig = {
+  routeConfigName: undefined,
+  routeConfig: undefined,
+  filters: [],
+  maxStreamDurationMs: undefined,
+  stripPort: 'none',
+  statPrefix: '',
+};
 
 function filterOf(kind: Case['filter'], log: string[]): Layer<Call>[] {
   if (kind === 'none') return [];
@@ -106,7 +117,8 @@ async function play(c: Case, way: 'promise' | 'direct'): Promise<{ log: readonly
     http2: false,
     connectTimeoutMs: 5000,
     maxRequestsPerConnection: undefined,
-    breaker: c.breaker === true ? { errorThresholdPercentage: 50, volumeThreshold: 2, resetTimeoutMs: 60_000, windowMs: 10_000 } : undefined,
+    breaker:
+      c.breaker === true ? { errorThresholdPercentage: 50, volumeThreshold: 2, resetTimeoutMs: 60_000, windowMs: 10_000 } : undefined,
     reportLoad: false,
     panicThreshold: 0,
     localityWeighted: false,
@@ -127,7 +139,15 @@ async function play(c: Case, way: 'promise' | 'direct'): Promise<{ log: readonly
     health: i < c.unhealthy ? ('unhealthy' as const) : ('healthy' as const),
     metadata: undefined,
   }));
-  cluster.assign({ clusterName: 'c', localities: [{ locality: '//', priority: 0, weight: 1, endpoints }], dropOverloads: [], overprovisioningFactor: 140 }, '');
+  cluster.assign(
+    {
+      clusterName: 'c',
+      localities: [{ locality: '//', priority: 0, weight: 1, endpoints }],
+      dropOverloads: [],
+      overprovisioningFactor: 140,
+    },
+    '',
+  );
   const action: ForwardActionConfig = {
     kind: 'forward',
     cluster: { kind: 'cluster', name: 'c' },
@@ -141,11 +161,40 @@ async function play(c: Case, way: 'promise' | 'direct'): Promise<{ log: readonly
     priority: 'default',
     hashPolicies: [],
   };
-  const route = { name: 'r', match: { path: { kind: 'prefix' as const, value: '/', caseSensitive: true }, headers: [], query: [], fraction: undefined, grpc: false }, action, headers: NO_HEADER_MUTATION, filterOverrides: {} };
-  const virtualHost = { name: 'v', domains: ['*'], routes: [route], headers: NO_HEADER_MUTATION, retry: undefined, filterOverrides: {}, requireTls: 'none' as const, includeAttemptCount: false };
-  const routeConfig: RouteConfiguration = { name: 'rc', virtualHosts: [virtualHost], headers: NO_HEADER_MUTATION, mostSpecificHeaderMutationsWins: false, ignorePortInHostMatching: false, maxDirectResponseBytes: 4096 };
+  const route = {
+    name: 'r',
+    match: { path: { kind: 'prefix' as const, value: '/', caseSensitive: true }, headers: [], query: [], fraction: undefined, grpc: false },
+    action,
+    headers: NO_HEADER_MUTATION,
+    filterOverrides: {},
+  };
+  const virtualHost = {
+    name: 'v',
+    domains: ['*'],
+    routes: [route],
+    headers: NO_HEADER_MUTATION,
+    retry: undefined,
+    filterOverrides: {},
+    requireTls: 'none' as const,
+    includeAttemptCount: false,
+  };
+  const routeConfig: RouteConfiguration = {
+    name: 'rc',
+    virtualHosts: [virtualHost],
+    headers: NO_HEADER_MUTATION,
+    mostSpecificHeaderMutationsWins: false,
+    ignorePortInHostMatching: false,
+    maxDirectResponseBytes: 4096,
+  };
   const made = outbound(
-    { where: { routeConfig, virtualHost, route, weighted: undefined, clusterName: 'c' }, action, manager, cluster, filters: filterOf(c.filter, log), attemptLayers: [] },
+    {
+      where: { routeConfig, virtualHost, route, weighted: undefined, clusterName: 'c' },
+      action,
+      manager,
+      cluster,
+      filters: filterOf(c.filter, log),
+      attemptLayers: [],
+    },
     deps,
   );
   const observers = new ObserverSet([
@@ -183,7 +232,13 @@ async function play(c: Case, way: 'promise' | 'direct'): Promise<{ log: readonly
   await clock.advance(40_000);
   await settle();
   await cluster.close();
-  expect({ pending: clock.pending, requests: cluster.requests, waiting: cluster.pending, retries: cluster.retries, ended: call.ended }).toEqual({
+  expect({
+    pending: clock.pending,
+    requests: cluster.requests,
+    waiting: cluster.pending,
+    retries: cluster.retries,
+    ended: call.ended,
+  }).toEqual({
     pending: 0,
     requests: 0,
     waiting: 0,

@@ -1,14 +1,26 @@
 /** A real grpc-js server with one method of each kind over raw buffers, and stubs for it as proto-loader and static code make them. */
 import type { Socket } from 'node:net';
 import { connect, createServer } from 'node:net';
-import type { ClientOptions, sendUnaryData, ServerDuplexStream, ServerReadableStream, ServerUnaryCall, ServerWritableStream } from '@grpc/grpc-js';
+import type {
+  ClientOptions,
+  sendUnaryData,
+  ServerDuplexStream,
+  ServerReadableStream,
+  ServerUnaryCall,
+  ServerWritableStream,
+} from '@grpc/grpc-js';
 import { ChannelCredentials, makeClientConstructor, Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js';
 import type { ServerOptions, ServiceDefinition, Client } from '@grpc/grpc-js';
 
 const same = (value: Buffer): Buffer => value;
 const method = (name: string, requestStream: boolean, responseStream: boolean): ServiceDefinition[string] => ({
-  path: `/echo.Echo/${name}`, requestStream, responseStream,
-  requestSerialize: same, requestDeserialize: same, responseSerialize: same, responseDeserialize: same,
+  path: `/echo.Echo/${name}`,
+  requestStream,
+  responseStream,
+  requestSerialize: same,
+  requestDeserialize: same,
+  responseSerialize: same,
+  responseDeserialize: same,
 });
 
 export const echoService: ServiceDefinition = {
@@ -40,9 +52,22 @@ export interface Echo {
   close(): void;
 }
 
-export async function startEcho(options: ServerOptions = {}, credentials: ServerCredentials = ServerCredentials.createInsecure(), port = 0): Promise<Echo> {
+export async function startEcho(
+  options: ServerOptions = {},
+  credentials: ServerCredentials = ServerCredentials.createInsecure(),
+  port = 0,
+): Promise<Echo> {
   const state: EchoState = {
-    calls: 0, cancelled: 0, fail: [], delayMs: 0, lastMetadata: undefined, lastPeer: '', lastIdentity: undefined, lastDeadline: 0, lastCall: undefined, received: [],
+    calls: 0,
+    cancelled: 0,
+    fail: [],
+    delayMs: 0,
+    lastMetadata: undefined,
+    lastPeer: '',
+    lastIdentity: undefined,
+    lastDeadline: 0,
+    lastCall: undefined,
+    received: [],
   };
   const server = new Server(options);
   const refuse = (): { code: number; details: string; metadata: Metadata } | undefined => {
@@ -146,7 +171,11 @@ export async function startEcho(options: ServerOptions = {}, credentials: Server
 const EchoConstructor = makeClientConstructor(echoService, 'Echo');
 
 /** A stub with the types of its methods left to the caller, as grpc-js makes them. */
-export function echoStub(target: string, options: ClientOptions, credentials: ChannelCredentials = ChannelCredentials.createInsecure()): EchoStub {
+export function echoStub(
+  target: string,
+  options: ClientOptions,
+  credentials: ChannelCredentials = ChannelCredentials.createInsecure(),
+): EchoStub {
   return new EchoConstructor(target, credentials, options) as unknown as EchoStub;
 }
 
@@ -180,7 +209,14 @@ export function unary(stub: EchoStub, text: string | Buffer, metadata = new Meta
     const call = stub.unary(Buffer.from(text), metadata, options, (error, value) => {
       // The callback runs before the 'status' event.
       process.nextTick(() =>
-        resolve({ code: error?.code ?? 0, details: error?.details ?? '', value: String(value ?? ''), head, trailers, peer: call.getPeer() }),
+        resolve({
+          code: error?.code ?? 0,
+          details: error?.details ?? '',
+          value: String(value ?? ''),
+          head,
+          trailers,
+          peer: call.getPeer(),
+        }),
       );
     });
     let trailers: Metadata | undefined;
@@ -192,7 +228,14 @@ export function unary(stub: EchoStub, text: string | Buffer, metadata = new Meta
 export function collect(stub: EchoStub, messages: readonly string[], options: CallOptions = {}): Promise<Outcome> {
   return new Promise((resolve) => {
     const call = stub.collect(new Metadata(), options, (error, value) =>
-      resolve({ code: error?.code ?? 0, details: error?.details ?? '', value: String(value ?? ''), head: undefined, trailers: undefined, peer: call.getPeer() }),
+      resolve({
+        code: error?.code ?? 0,
+        details: error?.details ?? '',
+        value: String(value ?? ''),
+        head: undefined,
+        trailers: undefined,
+        peer: call.getPeer(),
+      }),
     );
     for (const message of messages) call.write(Buffer.from(message));
     call.end();

@@ -84,8 +84,14 @@ export class FakeGrpcEngine implements OutboundEngine {
     void setting.ready?.then(() => (this.#ready = true));
     const endpoints: FakeEndpoint[] = [];
     const cluster: Cluster = {
-      name: 'fake', security: setting.security, http2: true, connectTimeoutMs: setting.connectTimeoutMs ?? 5_000,
-      maxRequestsPerConnection: undefined, requests: 0, pending: 0, retries: 0,
+      name: 'fake',
+      security: setting.security,
+      http2: true,
+      connectTimeoutMs: setting.connectTimeoutMs ?? 5_000,
+      maxRequestsPerConnection: undefined,
+      requests: 0,
+      pending: 0,
+      retries: 0,
       pick: (call) => {
         const tried = call.tried ?? [];
         const fresh = endpoints.filter((e) => !tried.includes(e));
@@ -100,13 +106,19 @@ export class FakeGrpcEngine implements OutboundEngine {
       onCallStart: () => void this.callsStarted++,
       onCallEnd: (call) =>
         void this.record.calls.push({
-          status: call.status, grpcStatus: call.grpcStatus, failure: call.failure?.kind.details,
-          attempts: (call as OutboundCall).attempts, path: call.head.path,
+          status: call.status,
+          grpcStatus: call.grpcStatus,
+          failure: call.failure?.kind.details,
+          attempts: (call as OutboundCall).attempts,
+          path: call.head.path,
         }),
       onAttemptEnd: (attempt) =>
         void this.record.attempts.push({
-          address: attempt.endpoint?.address ?? '', status: attempt.status, grpcStatus: attempt.grpcStatus,
-          failure: attempt.failure?.kind.details, sent: attempt.sent,
+          address: attempt.endpoint?.address ?? '',
+          status: attempt.status,
+          grpcStatus: attempt.grpcStatus,
+          failure: attempt.failure?.kind.details,
+          sent: attempt.sent,
         }),
     };
     const handler = { handle: (call: OutboundCall) => this.#run(call) };
@@ -128,7 +140,11 @@ export class FakeGrpcEngine implements OutboundEngine {
       retry: (attempt, reply) => this.#goOn(attempt.call, reply),
     };
     this.#target = {
-      handler, direct: setting.direct === false ? undefined : direct, observers: new ObserverSet([observer]), cluster, clock: this.clock,
+      handler,
+      direct: setting.direct === false ? undefined : direct,
+      observers: new ObserverSet([observer]),
+      cluster,
+      clock: this.clock,
       labels: { listener: 'l', routeConfig: 'r', virtualHost: 'v', route: 'x', cluster: 'fake' },
     };
   }
@@ -162,7 +178,8 @@ export class FakeGrpcEngine implements OutboundEngine {
   #attempt(call: OutboundCall): Attempt | Reply {
     const attempt = new Attempt(call, ++call.attempts);
     attempt.endpoint = this.cluster.pick(call);
-    if (attempt.endpoint === undefined) return failureReply(failure(FAILURES.noHealthyUpstream, 'cluster "fake" has no endpoint that may be used'));
+    if (attempt.endpoint === undefined)
+      return failureReply(failure(FAILURES.noHealthyUpstream, 'cluster "fake" has no endpoint that may be used'));
     return attempt;
   }
 

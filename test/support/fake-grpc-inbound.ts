@@ -33,7 +33,10 @@ export class FakeIdentity {
 }
 
 const uris = (certificate: PeerCertificate): string[] =>
-  (certificate.subjectaltname ?? '').split(', ').filter((n) => n.startsWith('URI:')).map((n) => n.slice(4));
+  (certificate.subjectaltname ?? '')
+    .split(', ')
+    .filter((n) => n.startsWith('URI:'))
+    .map((n) => n.slice(4));
 
 const nothing = { material: (): TlsMaterial | undefined => undefined, onRotate: () => () => undefined };
 
@@ -50,11 +53,15 @@ export function clientSecurity(identity: FakeIdentity, accepts: (uri: string) =>
     serverName: undefined,
     alpn: ['h2'],
     verifiesChain: true,
-    verifyPeer: (_host, certificate) => (uris(certificate).some(accepts) ? undefined : new Error(`no SAN of ${uris(certificate).join()} is accepted`)),
+    verifyPeer: (_host, certificate) =>
+      uris(certificate).some(accepts) ? undefined : new Error(`no SAN of ${uris(certificate).join()} is accepted`),
   };
 }
 
-export function serverSecurity(identity: FakeIdentity, options: { required?: boolean; accepts?: (uri: string) => boolean } = {}): ServerSecurity {
+export function serverSecurity(
+  identity: FakeIdentity,
+  options: { required?: boolean; accepts?: (uri: string) => boolean } = {},
+): ServerSecurity {
   const { required = true, accepts = () => true } = options;
   return {
     ...nothing,
@@ -82,7 +89,9 @@ export class FakeListener implements InboundListener {
   state: InboundListener['state'] = 'serving';
   problem = '';
   mode: InboundListener['mode'] = 'plaintext';
-  chains: { match: (facts: ConnectionFacts) => boolean; chain: InboundChain }[] = [{ match: () => true, chain: { name: 'plain', security: undefined } }];
+  chains: { match: (facts: ConnectionFacts) => boolean; chain: InboundChain }[] = [
+    { match: () => true, chain: { name: 'plain', security: undefined } },
+  ];
   readonly seen: ConnectionFacts[] = [];
   readonly #target: InboundTarget;
 

@@ -62,7 +62,13 @@ export class FakeInbound implements InboundEngine, InboundListener {
       }),
     };
     const handler = stack([wait, ...this.steps.map((step) => stepLayer('step', step))], application);
-    const target: InboundTarget = { handler, steps: this.direct ? this.steps : undefined, observers: new ObserverSet([this.#observer]), labels: LABELS, clock: this.clock };
+    const target: InboundTarget = {
+      handler,
+      steps: this.direct ? this.steps : undefined,
+      observers: new ObserverSet([this.#observer]),
+      labels: LABELS,
+      clock: this.clock,
+    };
     call.target = target;
     call.startedAt = this.clock.now();
     this.started++;
@@ -89,7 +95,18 @@ export class FakeInbound implements InboundEngine, InboundListener {
 }
 
 export function denial(status: number, text: string): LocalReply {
-  return new LocalReply(status, { get: () => undefined, has: () => false, set: () => undefined, append: () => undefined, remove: () => undefined, entries: () => [['content-type', 'text/plain']] }, text);
+  return new LocalReply(
+    status,
+    {
+      get: () => undefined,
+      has: () => false,
+      set: () => undefined,
+      append: () => undefined,
+      remove: () => undefined,
+      entries: () => [['content-type', 'text/plain']],
+    },
+    text,
+  );
 }
 
 export function testCa(): TestCa {

@@ -22,7 +22,10 @@ export interface TestServer {
   readonly sockets: Set<Socket>;
 }
 
-export async function listen(server: { listen(port: number, host: string, done: () => void): unknown; address(): unknown }): Promise<number> {
+export async function listen(server: {
+  listen(port: number, host: string, done: () => void): unknown;
+  address(): unknown;
+}): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return (server.address() as AddressInfo).port;
 }
@@ -61,7 +64,9 @@ export function track(server: { on(event: 'connection', listener: (socket: Socke
 }
 
 /** A raw TCP server. */
-export async function serveTcp(onSocket: (socket: Socket, number: number) => void): Promise<{ readonly port: number; readonly sockets: Set<Socket> }> {
+export async function serveTcp(
+  onSocket: (socket: Socket, number: number) => void,
+): Promise<{ readonly port: number; readonly sockets: Set<Socket> }> {
   let count = 0;
   const server = createTcpServer((socket) => onSocket(socket, ++count));
   const sockets = track(server);

@@ -22,7 +22,8 @@ const bytes = (field: number, ...content: readonly (Buffer | string)[]): Buffer 
 const number = (field: number, value: number): Buffer => Buffer.concat([varint(field << 3), varint(value)]);
 
 const TYPE = 'type.googleapis.com/';
-const any = (field: number, type: string, ...content: readonly Buffer[]): Buffer => bytes(field, bytes(1, TYPE + type), bytes(2, ...content));
+const any = (field: number, type: string, ...content: readonly Buffer[]): Buffer =>
+  bytes(field, bytes(1, TYPE + type), bytes(2, ...content));
 
 const LISTENER = 'envoy.config.listener.v3.Listener';
 const ROUTES = 'envoy.config.route.v3.RouteConfiguration';
@@ -33,13 +34,28 @@ const ROUTER = 'envoy.extensions.filters.http.router.v3.Router';
 
 function resources(name: string, port: number): ReadonlyMap<string, Buffer> {
   const ads = Buffer.concat([bytes(3), number(6, 2)]);
-  const manager = Buffer.concat([bytes(2, name), bytes(3, bytes(1, ads), bytes(2, 'routes')), bytes(5, bytes(1, 'router'), any(4, ROUTER))]);
+  const manager = Buffer.concat([
+    bytes(2, name),
+    bytes(3, bytes(1, ads), bytes(2, 'routes')),
+    bytes(5, bytes(1, 'router'), any(4, ROUTER)),
+  ]);
   const address = bytes(1, bytes(1, bytes(2, '127.0.0.1'), number(3, port)));
   return new Map([
     [LISTENER, any(2, LISTENER, bytes(1, name), bytes(19, any(1, HCM, manager)))],
-    [ROUTES, any(2, ROUTES, bytes(1, 'routes'), bytes(2, bytes(1, 'all'), bytes(2, '*'), bytes(3, bytes(1, bytes(1, '/')), bytes(2, bytes(1, 'cluster')))))],
+    [
+      ROUTES,
+      any(
+        2,
+        ROUTES,
+        bytes(1, 'routes'),
+        bytes(2, bytes(1, 'all'), bytes(2, '*'), bytes(3, bytes(1, bytes(1, '/')), bytes(2, bytes(1, 'cluster')))),
+      ),
+    ],
     [CLUSTER, any(2, CLUSTER, bytes(1, 'cluster'), number(2, 3), bytes(3, bytes(1, ads)))],
-    [ENDPOINTS, any(2, ENDPOINTS, bytes(1, 'cluster'), bytes(2, bytes(1, bytes(1, 'here')), bytes(2, bytes(1, address)), bytes(3, number(1, 1))))],
+    [
+      ENDPOINTS,
+      any(2, ENDPOINTS, bytes(1, 'cluster'), bytes(2, bytes(1, bytes(1, 'here')), bytes(2, bytes(1, address)), bytes(3, number(1, 1)))),
+    ],
   ]);
 }
 
@@ -70,8 +86,13 @@ function strings(message: Buffer): Map<number, string> {
 const same = (value: Buffer): Buffer => value;
 const service: ServiceDefinition = {
   stream: {
-    path: '/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources', requestStream: true, responseStream: true,
-    requestSerialize: same, requestDeserialize: same, responseSerialize: same, responseDeserialize: same,
+    path: '/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources',
+    requestStream: true,
+    responseStream: true,
+    requestSerialize: same,
+    requestDeserialize: same,
+    responseSerialize: same,
+    responseDeserialize: same,
   },
 };
 
@@ -93,7 +114,9 @@ export async function startMiniAds(name: string, port: number): Promise<{ readon
     },
   });
   const bound = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, value) => (error === null ? resolve(value) : reject(error)));
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, value) =>
+      error === null ? resolve(value) : reject(error),
+    );
   });
   return { port: bound, close: () => server.forceShutdown() };
 }

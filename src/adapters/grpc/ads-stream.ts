@@ -134,7 +134,13 @@ class GrpcAdsStream implements AdsStream {
   #connected = false;
   #ended = false;
 
-  constructor(client: Client, method: string, events: AdsStreamEvents, onFirst: () => void, onEnd: (details: string, connected: boolean) => string) {
+  constructor(
+    client: Client,
+    method: string,
+    events: AdsStreamEvents,
+    onFirst: () => void,
+    onEnd: (details: string, connected: boolean) => string,
+  ) {
     this.#events = events;
     this.#client = client;
     this.#onEnd = onEnd;
@@ -229,7 +235,9 @@ class GrpcAdsTransport implements AdsTransport {
     const handshake: { error: Error | undefined } = { error: undefined };
     const watcher = { onHandshakeFailure: (error: Error): void => void (handshake.error = error) };
     const inner =
-      credentials.type === 'insecure' ? ChannelCredentials.createInsecure() : new ClusterCredentials(new FileSecurity(credentials, host), host, watcher);
+      credentials.type === 'insecure'
+        ? ChannelCredentials.createInsecure()
+        : new ClusterCredentials(new FileSecurity(credentials, host), host, watcher);
     const reporter = new SocketReporter(inner);
     const options: ChannelOptions = {
       'grpc.use_local_subchannel_pool': 1,

@@ -48,7 +48,13 @@ export class MeshChannel implements ChannelInterface {
   #closed = false;
   readonly #watchers = new Set<StateWatcher>();
 
-  constructor(engine: OutboundEngine, transports: TransportPool, address: string, credentials: ChannelCredentials, options: ChannelOptions) {
+  constructor(
+    engine: OutboundEngine,
+    transports: TransportPool,
+    address: string,
+    credentials: ChannelCredentials,
+    options: ChannelOptions,
+  ) {
     const { authority, xds } = parseTarget(address);
     const name = options['grpc.default_authority']?.toLowerCase() ?? authority;
     this.#engine = engine;
@@ -109,7 +115,13 @@ export class MeshChannel implements ChannelInterface {
     return this.#passthrough().getChannelzRef();
   }
 
-  createCall(method: string, deadline: WireDeadline, host: string | null | undefined, parent: WireParent, flags: number | null | undefined): WireCall {
+  createCall(
+    method: string,
+    deadline: WireDeadline,
+    host: string | null | undefined,
+    parent: WireParent,
+    flags: number | null | undefined,
+  ): WireCall {
     if (typeof method !== 'string') throw new TypeError('Channel#createCall: method must be a string');
     if (typeof deadline !== 'number' && typeof deadline?.getTime !== 'function') {
       throw new TypeError('Channel#createCall: deadline must be a number or Date');
@@ -120,7 +132,13 @@ export class MeshChannel implements ChannelInterface {
     return this.#childCall(method, deadline, host, parent, flags ?? propagate.DEFAULTS);
   }
 
-  #childCall(method: string, deadline: WireDeadline, host: string | null | undefined, parent: NonNullable<WireParent>, flags: number): GrpcCall {
+  #childCall(
+    method: string,
+    deadline: WireDeadline,
+    host: string | null | undefined,
+    parent: NonNullable<WireParent>,
+    flags: number,
+  ): GrpcCall {
     let own = typeof deadline === 'number' ? deadline : deadline.getTime();
     if ((flags & propagate.DEADLINE) !== 0) {
       const limit = parent.getDeadline();

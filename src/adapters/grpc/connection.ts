@@ -115,7 +115,10 @@ export class GrpcConnection implements Connection, Line, Alarm, HandshakeWatcher
     // What a server sends has headers: at the least the content type in a trailers-only response.
     const fromServer = headSeen ? !DROPPED.test(status.details) : status.metadata.get('content-type').length > 0;
     const { call } = exchange.attempt;
-    if (status.code === GrpcStatus.DEADLINE_EXCEEDED && (headSeen ? this.#setting.clock.now() >= call.deadline - TIMER_SLACK_MS : !fromServer)) {
+    if (
+      status.code === GrpcStatus.DEADLINE_EXCEEDED &&
+      (headSeen ? this.#setting.clock.now() >= call.deadline - TIMER_SLACK_MS : !fromServer)
+    ) {
       return call.timeLimit ?? failure(FAILURES.deadlineExceeded, status.details);
     }
     if (fromServer) return undefined;
@@ -140,7 +143,10 @@ export class GrpcConnection implements Connection, Line, Alarm, HandshakeWatcher
   /** The connect timeout of the cluster: whoever still waits for the connection fails. */
   onAlarm(): void {
     this.#connectTimer = undefined;
-    const failed = failure(FAILURES.connectionFailure, `${this.#endpoint.address}: no connection within ${this.#endpoint.cluster.connectTimeoutMs} ms`);
+    const failed = failure(
+      FAILURES.connectionFailure,
+      `${this.#endpoint.address}: no connection within ${this.#endpoint.cluster.connectTimeoutMs} ms`,
+    );
     // A retry may come back to this endpoint: it waits in a set of its own.
     const waiting = this.#waiting;
     this.#connected();
@@ -261,7 +267,8 @@ const ACTIVE_NOTICE_MS = 60_000;
 const TIMER_SLACK_MS = 5;
 
 /** Details that grpc-js gives a call whose connection or stream broke; a contract test pins them. */
-const DROPPED = /^(Connection dropped|Received RST_STREAM with code|Write error|Write failed|Call cancelled$|read ECONNRESET|read ETIMEDOUT|write EPIPE)/;
+const DROPPED =
+  /^(Connection dropped|Received RST_STREAM with code|Write error|Write failed|Call cancelled$|read ECONNRESET|read ETIMEDOUT|write EPIPE)/;
 
 const resetKinds = new Map<number, FailureKind>();
 

@@ -12,7 +12,14 @@ import { GrpcStatus } from '../../core/status.ts';
 import type { AuthContext, WireCall, WireContext, WireListener } from './wire.ts';
 
 interface InternalChannel {
-  createLoadBalancingCall(config: object, method: string, host: string, credentials: CallCredentials, deadline: number, number: number): WireCall;
+  createLoadBalancingCall(
+    config: object,
+    method: string,
+    host: string,
+    credentials: CallCredentials,
+    deadline: number,
+    number: number,
+  ): WireCall;
 }
 
 export interface Lane {
@@ -24,7 +31,12 @@ export interface Lane {
 }
 
 /** What a resolver would give for a channel without a service config. */
-const CALL_CONFIG = Object.freeze({ methodConfig: Object.freeze({ name: [] }), pickInformation: Object.freeze({}), status: 0, dynamicFilterFactories: Object.freeze([]) });
+const CALL_CONFIG = Object.freeze({
+  methodConfig: Object.freeze({ name: [] }),
+  pickInformation: Object.freeze({}),
+  status: 0,
+  dynamicFilterFactories: Object.freeze([]),
+});
 
 const NO_CREDENTIALS = GrpcCallCredentials.createEmpty();
 /** grpc-js's default; a gRPC convention. */
@@ -88,7 +100,9 @@ export class ExpressCall implements WireCall, WireListener, Alarm {
     const { length } = message;
     if (maxSend >= 0 && length > maxSend) {
       // Never within the application's own call stack.
-      process.nextTick(() => this.cancelWithStatus(GrpcStatus.RESOURCE_EXHAUSTED, `Attempted to send message with a size larger than ${maxSend}`));
+      process.nextTick(() =>
+        this.cancelWithStatus(GrpcStatus.RESOURCE_EXHAUSTED, `Attempted to send message with a size larger than ${maxSend}`),
+      );
       return;
     }
     const framed = Buffer.allocUnsafe(length + PREFIX_BYTES);
@@ -175,7 +189,9 @@ export class ExpressCall implements WireCall, WireListener, Alarm {
       }
       const tooLarge = 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE';
       const code = tooLarge ? GrpcStatus.RESOURCE_EXHAUSTED : GrpcStatus.INTERNAL;
-      const details = tooLarge ? `Received message that decompresses to a size larger than ${maxReceive}` : `Failed to decompress ${encoding}-encoded message`;
+      const details = tooLarge
+        ? `Received message that decompresses to a size larger than ${maxReceive}`
+        : `Failed to decompress ${encoding}-encoded message`;
       if (status === undefined) this.cancelWithStatus(code, details);
       else this.onReceiveStatus({ code, details, metadata: status.metadata });
     });

@@ -31,7 +31,10 @@ export function statusOfFailure(failed: Failure, code: number = failed.kind.grpc
 export function statusOfReply(reply: Reply): StatusObject {
   if (reply.failure !== undefined) return statusOfFailure(reply.failure, reply.grpcStatus ?? reply.failure.kind.grpcStatus);
   const text = reply.body instanceof LocalBody ? reply.body.text : '';
-  return status(reply.grpcStatus ?? httpToGrpcStatus(reply.status), text === '' ? `the mesh answered with HTTP status ${reply.status}` : text);
+  return status(
+    reply.grpcStatus ?? httpToGrpcStatus(reply.status),
+    text === '' ? `the mesh answered with HTTP status ${reply.status}` : text,
+  );
 }
 
 export function status(code: number, details: string): StatusObject {

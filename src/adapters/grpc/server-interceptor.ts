@@ -114,7 +114,10 @@ class InboundFront extends ServerInterceptingCall implements Cancellable {
     const call = this.#call;
     if (call !== undefined && !call.ended) {
       const late = this.#engine.clock.now() >= call.deadline - 5;
-      const failed = failure(late ? FAILURES.deadlineExceeded : FAILURES.remoteDisconnect, late ? 'the deadline of the client passed' : 'the client left');
+      const failed = failure(
+        late ? FAILURES.deadlineExceeded : FAILURES.remoteDisconnect,
+        late ? 'the deadline of the client passed' : 'the client left',
+      );
       this.#refused = true;
       call.cancel(failed);
       call.end(failed.kind.httpStatus, failed.kind.grpcStatus, failed);
@@ -162,13 +165,19 @@ class InboundFront extends ServerInterceptingCall implements Cancellable {
     const listener = this.#ports.listenerOf(connection);
     const auth = this.#next.getAuthContext();
     const certificate = auth.sslPeerCertificate;
-    const peer = peerFrom(connection, auth.transportSecurityType === undefined ? undefined : peerTls(certificate, certificate !== undefined, ''));
+    const peer = peerFrom(
+      connection,
+      auth.transportSecurityType === undefined ? undefined : peerTls(certificate, certificate !== undefined, ''),
+    );
     if (listener.state === 'passthrough') return { listener, chain: undefined, peer };
     if (listener.state !== 'serving') return failure(FAILURES.configurationError, `the listener is not serving: ${listener.problem}`);
     const chain = listener.chain(factsOf(connection, peer.tls !== undefined));
     if (chain === undefined) return failure(FAILURES.configurationError, 'no filter chain of the listener takes this connection');
     if (chain.security !== undefined) {
-      return failure(FAILURES.configurationError, 'the listener asks for TLS of the mesh: bind the server with mesh.grpc.serverCredentials()');
+      return failure(
+        FAILURES.configurationError,
+        'the listener asks for TLS of the mesh: bind the server with mesh.grpc.serverCredentials()',
+      );
     }
     return { listener, chain, peer };
   }
@@ -215,7 +224,8 @@ class InboundFront extends ServerInterceptingCall implements Cancellable {
   #startApplication(): void {
     const { headers } = this.#call?.head ?? {};
     const metadata = headers instanceof MetadataView ? headers.metadata : this.#metadata?.metadata;
-    if (this.#call !== undefined && metadata !== undefined) this.#engine.runInContext(this.#call, () => this.#listener?.onReceiveMetadata(metadata));
+    if (this.#call !== undefined && metadata !== undefined)
+      this.#engine.runInContext(this.#call, () => this.#listener?.onReceiveMetadata(metadata));
   }
 
   #runApplication(): Promise<Reply> {

@@ -48,7 +48,12 @@ export function firstByteIsTls(socket: Socket, then: (tls: boolean) => void): vo
   look();
 }
 
-export function acceptTls(raw: Socket, security: ServerSecurity, clock: Clock, admit: (socket: TLSSocket, identity: PeerTls) => void): void {
+export function acceptTls(
+  raw: Socket,
+  security: ServerSecurity,
+  clock: Clock,
+  admit: (socket: TLSSocket, identity: PeerTls) => void,
+): void {
   const secureContext = security.secureContext();
   if (secureContext === undefined) {
     raw.destroy();

@@ -37,7 +37,13 @@ export function createGrpcTransport(clock: Clock): Transport {
 }
 
 /** What an application sets for a channel and has no meaning for a connection to one endpoint. */
-const NOT_OF_CONNECTIONS = new Set(['grpc.service_config', 'grpc.default_authority', 'grpc.retry_buffer_size', 'channelFactoryOverride', 'channelOverride']);
+const NOT_OF_CONNECTIONS = new Set([
+  'grpc.service_config',
+  'grpc.default_authority',
+  'grpc.retry_buffer_size',
+  'channelFactoryOverride',
+  'channelOverride',
+]);
 
 export class TransportPool {
   readonly #clock: Clock;

@@ -44,6 +44,7 @@ export function readClientHello(bytes: Buffer): ClientHello {
 
 function protocolsOf(body: Buffer): string[] {
   const protocols: string[] = [];
-  for (let at = 2; at < body.length; at += 1 + body.readUInt8(at)) protocols.push(body.toString('latin1', at + 1, at + 1 + body.readUInt8(at)));
+  for (let at = 2; at < body.length; at += 1 + body.readUInt8(at))
+    protocols.push(body.toString('latin1', at + 1, at + 1 + body.readUInt8(at)));
   return protocols;
 }

@@ -41,7 +41,13 @@ export class InboundExchange implements RequestHead, Cancellable {
   #headers: IncomingHeaders | undefined = undefined;
   #closed = false;
 
-  constructor(engine: InboundEngine, connection: InboundConnection, request: IncomingMessage, response: ServerResponse, run: RunApplication) {
+  constructor(
+    engine: InboundEngine,
+    connection: InboundConnection,
+    request: IncomingMessage,
+    response: ServerResponse,
+    run: RunApplication,
+  ) {
     this.#engine = engine;
     this.#connection = connection;
     this.#request = request;
@@ -126,7 +132,11 @@ export class InboundExchange implements RequestHead, Cancellable {
     const response = this.#response;
     if (!call.ended) {
       const whole = response.writableFinished;
-      call.end(response.statusCode, undefined, whole ? undefined : failure(FAILURES.remoteDisconnect, 'the client went away before the response was complete'));
+      call.end(
+        response.statusCode,
+        undefined,
+        whole ? undefined : failure(FAILURES.remoteDisconnect, 'the client went away before the response was complete'),
+      );
     }
     this.#connection.finished();
   }

@@ -101,7 +101,8 @@ export class HeldReply implements Reply, ReplyBody {
     this.#response = response;
     this.headers = new OutgoingHeaders(response);
     let known = false;
-    const hold = (name: Operation[0]) =>
+    const hold =
+      (name: Operation[0]) =>
       (...parts: unknown[]): unknown => {
         this.#operations.push([name, parts]);
         if (!known) {

@@ -36,7 +36,8 @@ class AttachedServer {
     this.#ownTls = server instanceof HttpsServer;
     const emit = server.emit;
     this.#emit = (event, ...values) => (emit as Emit).call(server, event, ...values);
-    (server as { emit: Emit }).emit = (event, ...values) => this.#intercepts(event, values[0], values[1], values[2]) || this.#emit(event, ...values);
+    (server as { emit: Emit }).emit = (event, ...values) =>
+      this.#intercepts(event, values[0], values[1], values[2]) || this.#emit(event, ...values);
     if (server.listening) this.#onListening();
   }
 
@@ -92,13 +93,17 @@ class AttachedServer {
       socket.destroy();
       return true;
     }
-    new Accepting(socket, { clock: this.#engine.clock, listener, ownTls: this.#ownTls }, {
-      onAccepted: (accepted, facts, chain, peer) => {
-        this.#track(new InboundConnection(accepted, listener, facts, chain, peer));
-        this.#emit(this.#ownTls ? 'secureConnection' : 'connection', accepted);
+    new Accepting(
+      socket,
+      { clock: this.#engine.clock, listener, ownTls: this.#ownTls },
+      {
+        onAccepted: (accepted, facts, chain, peer) => {
+          this.#track(new InboundConnection(accepted, listener, facts, chain, peer));
+          this.#emit(this.#ownTls ? 'secureConnection' : 'connection', accepted);
+        },
+        onForeignTls: (raw) => void this.#emit('connection', raw),
       },
-      onForeignTls: (raw) => void this.#emit('connection', raw),
-    }).start();
+    ).start();
     return true;
   }
 

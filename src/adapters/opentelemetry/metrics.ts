@@ -18,7 +18,8 @@ class DurationObserver implements Observer {
 
   constructor() {
     const meter = metrics.getMeter('inmesh');
-    const make = (name: string): Histogram => meter.createHistogram(name, { unit: 's', advice: { explicitBucketBoundaries: DURATION_BOUNDS } });
+    const make = (name: string): Histogram =>
+      meter.createHistogram(name, { unit: 's', advice: { explicitBucketBoundaries: DURATION_BOUNDS } });
     this.#histograms = {
       httpClient: make('http.client.request.duration'),
       httpServer: make('http.server.request.duration'),
@@ -63,7 +64,10 @@ export function bridgeMetrics(cells: CallMetrics): MetricsBridge {
           }),
         ),
     ],
-    [failures, (result) => each(({ cell }, attributes) => cell.failures.forEach((count, flag) => result.observe(count, { ...attributes, flag })))],
+    [
+      failures,
+      (result) => each(({ cell }, attributes) => cell.failures.forEach((count, flag) => result.observe(count, { ...attributes, flag }))),
+    ],
     [attempts, (result) => each(({ cell }, attributes) => result.observe(cell.attempts, attributes))],
     [retries, (result) => each(({ cell }, attributes) => result.observe(cell.retries, attributes))],
     [active, (result) => each(({ cell }, attributes) => result.observe(cell.started - cell.ended, attributes))],

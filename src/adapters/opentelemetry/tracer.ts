@@ -101,7 +101,11 @@ class SpanObserver implements Observer {
   #attemptSpan(own: CallSpan, attempt: Attempt): Span {
     const { call, endpoint } = attempt;
     const name = isGrpc(call) ? rpcMethod(call.head.path) : methodOf(call.head.method);
-    const span = this.#tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes: spanAttributes(call), startTime: attempt.startedAt }, own.context);
+    const span = this.#tracer.startSpan(
+      name,
+      { kind: SpanKind.CLIENT, attributes: spanAttributes(call), startTime: attempt.startedAt },
+      own.context,
+    );
     if (attempt.number > 1) span.setAttribute(ATTR.resendCount, attempt.number - 1);
     if (endpoint !== undefined) span.setAttributes({ [ATTR.peerAddress]: endpoint.host, [ATTR.peerPort]: endpoint.port });
     return span;

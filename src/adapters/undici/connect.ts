@@ -53,10 +53,14 @@ export class Connector {
     tls.setKeepAlive(true, 60_000);
     tls.once('connect', () => (opening.reached = true));
     tls.once('secureConnect', () => {
-      const problem = security === undefined || security.verifiesChain ? undefined : security.verifyPeer(security.serverName ?? host, tls.getPeerCertificate(true));
+      const problem =
+        security === undefined || security.verifiesChain
+          ? undefined
+          : security.verifyPeer(security.serverName ?? host, tls.getPeerCertificate(true));
       if (problem !== undefined) return void tls.destroy(problem);
       // The cluster decides on the protocol, as in Envoy; a server that says HTTP/1.1 outright is believed.
-      if (tls.alpnProtocol !== 'http/1.1') (tls as { alpnProtocol: string | false | null }).alpnProtocol = cluster.http2 ? 'h2' : 'http/1.1';
+      if (tls.alpnProtocol !== 'http/1.1')
+        (tls as { alpnProtocol: string | false | null }).alpnProtocol = cluster.http2 ? 'h2' : 'http/1.1';
       opening.succeed();
     });
     opening.watch(tls);

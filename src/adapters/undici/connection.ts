@@ -107,7 +107,12 @@ export class UndiciConnection implements Connection {
     const { cluster, address } = this.#endpoint;
     const security = this.#security;
     const encrypted = security !== undefined || this.#secure;
-    const connector = new Connector(this.#endpoint, this.#clock, security, security === undefined && this.#secure ? hostnameOf(authority) : undefined);
+    const connector = new Connector(
+      this.#endpoint,
+      this.#clock,
+      security,
+      security === undefined && this.#secure ? hostnameOf(authority) : undefined,
+    );
     const perConnection = cluster.maxRequestsPerConnection;
     // undici closes after one request more than it is told, and takes 0 as no limit: one request per connection is no keep-alive.
     const limit = perConnection === undefined ? {} : perConnection <= 1 ? { pipelining: 0 } : { maxRequestsPerClient: perConnection - 1 };
@@ -119,7 +124,9 @@ export class UndiciConnection implements Connection {
     const scheme = encrypted && cluster.http2 ? 'https' : 'http';
     const known = URL.canParse(`${scheme}://${authority}`) && new URL(`${scheme}://${authority}`).host === authority;
     const origin = `${scheme}://${known ? authority : address}`;
-    const pool = cluster.http2 ? createPool(origin, options as unknown as PoolType.Options) : new ClientPool(origin, options as unknown as ClientType.Options);
+    const pool = cluster.http2
+      ? createPool(origin, options as unknown as PoolType.Options)
+      : new ClientPool(origin, options as unknown as ClientType.Options);
     return { authority: known ? authority : '', pool };
   }
 

@@ -68,12 +68,17 @@ export class MeshDispatcher extends Dispatcher implements ExchangeOwner {
     const known = origin === undefined ? undefined : this.#origin(typeof origin === 'string' ? origin : origin.origin);
     if (known === undefined || !known.included) return this.#pass(options, handler);
     const wire = options as unknown as WireOptions;
-    const app = typeof handler.onRequestStart === 'function' ? new V2Handler(handler as unknown as HandlerV2) : (handler as unknown as WireHandler);
+    const app =
+      typeof handler.onRequestStart === 'function' ? new V2Handler(handler as unknown as HandlerV2) : (handler as unknown as WireHandler);
     if (wire.upgrade || wire.method === 'CONNECT') {
       app.onError(
-        new MeshError('ERR_MESH_UNSUPPORTED', `${wire.upgrade ? 'Upgrades (WebSocket)' : 'CONNECT requests'} to ${known.authority} cannot go through the mesh`, {
-          cure: 'Leave the host out of `include`, or use a dispatcher of its own for this request',
-        }),
+        new MeshError(
+          'ERR_MESH_UNSUPPORTED',
+          `${wire.upgrade ? 'Upgrades (WebSocket)' : 'CONNECT requests'} to ${known.authority} cannot go through the mesh`,
+          {
+            cure: 'Leave the host out of `include`, or use a dispatcher of its own for this request',
+          },
+        ),
       );
       return false;
     }

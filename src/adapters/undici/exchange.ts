@@ -125,7 +125,9 @@ export class Exchange implements RequestHead, RequestBody, ReplySink, Cancellabl
     if (endpoint === undefined) return this.onError(new Error('the attempt has no endpoint'));
     const connection = endpoint.connection(transport, this.scheme === 'https' && endpoint.cluster.security === undefined);
     if (connection instanceof UndiciConnection) return connection.dispatch(this, this);
-    void connection.send(attempt).then((reply) => (direct.accepts(attempt, reply) ? this.#show(reply) : this.#slowly(direct.retry(attempt, reply))));
+    void connection
+      .send(attempt)
+      .then((reply) => (direct.accepts(attempt, reply) ? this.#show(reply) : this.#slowly(direct.retry(attempt, reply))));
   }
 
   /** Waits for the promise engine. */
@@ -185,7 +187,8 @@ export class Exchange implements RequestHead, RequestBody, ReplySink, Cancellabl
   onConnect(abort: (reason?: unknown) => void): void {
     const attempt = this.#attempt as Attempt;
     // undici skips a request whose `onConnect` throws and keeps the connection.
-    if (attempt.ended || attempt.cancelled !== undefined) throw new WireCancelled(attempt.cancelled ?? failure(FAILURES.remoteDisconnect, 'stopped'));
+    if (attempt.ended || attempt.cancelled !== undefined)
+      throw new WireCancelled(attempt.cancelled ?? failure(FAILURES.remoteDisconnect, 'stopped'));
     this.#wireAbort = abort;
     attempt.markSent();
   }

@@ -15,7 +15,12 @@ export interface FetchRequest {
 
 const READ = new Set(['method', 'headers', 'body', 'redirect', 'signal', 'duplex', 'keepalive', 'priority']);
 /** Fetch standard, "normalize a method". */
-const KNOWN_METHODS = new Map(['delete', 'get', 'head', 'options', 'post', 'put'].flatMap((name) => [[name, name.toUpperCase()], [name.toUpperCase(), name.toUpperCase()]]));
+const KNOWN_METHODS = new Map(
+  ['delete', 'get', 'head', 'options', 'post', 'put'].flatMap((name) => [
+    [name, name.toUpperCase()],
+    [name.toUpperCase(), name.toUpperCase()],
+  ]),
+);
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 const FORBIDDEN = new Set(['CONNECT', 'TRACE', 'TRACK']);
@@ -59,7 +64,8 @@ function flatten(given: HeadersInit | undefined, type: string | undefined, secur
     names.add(name);
   }
   if (type !== undefined && !names.has('content-type')) flat.push('content-type', type);
-  for (let i = 0; i < defaults.length; i += 2) if (!names.has(defaults[i] as string)) flat.push(defaults[i] as string, defaults[i + 1] as string);
+  for (let i = 0; i < defaults.length; i += 2)
+    if (!names.has(defaults[i] as string)) flat.push(defaults[i] as string, defaults[i + 1] as string);
   return flat;
 }
 
@@ -69,7 +75,8 @@ function extract(body: unknown): { readonly bytes: FetchRequest['body']; readonl
   if (typeof body === 'string') return { bytes: body, type: 'text/plain;charset=UTF-8' };
   if (body instanceof URLSearchParams) return { bytes: body.toString(), type: 'application/x-www-form-urlencoded;charset=UTF-8' };
   // Copies: the caller may use its memory again at once.
-  if (ArrayBuffer.isView(body)) return { bytes: Buffer.from(new Uint8Array(body.buffer, body.byteOffset, body.byteLength)), type: undefined };
+  if (ArrayBuffer.isView(body))
+    return { bytes: Buffer.from(new Uint8Array(body.buffer, body.byteOffset, body.byteLength)), type: undefined };
   if (body instanceof ArrayBuffer) return { bytes: Buffer.from(body.slice(0)), type: undefined };
   if (body instanceof Blob) return { bytes: body, type: body.type === '' ? undefined : body.type };
   return false;
@@ -78,7 +85,8 @@ function extract(body: unknown): { readonly bytes: FetchRequest['body']; readonl
 export function readRequest(url: URL, init: RequestInit | undefined): FetchRequest | undefined {
   const secure = url.protocol === 'https:';
   if (url.username !== '' || url.password !== '') return undefined;
-  if (init === undefined) return { url, method: 'GET', headers: secure ? SECURE : PLAIN, body: null, redirect: 'follow', signal: undefined };
+  if (init === undefined)
+    return { url, method: 'GET', headers: secure ? SECURE : PLAIN, body: null, redirect: 'follow', signal: undefined };
   for (const key in init) if (!READ.has(key) && init[key as keyof RequestInit] !== undefined) return undefined;
   const { redirect = 'follow', signal } = init;
   const name = method(init.method);
@@ -100,7 +108,9 @@ export function redirected(request: FetchRequest, status: number, location: stri
   const url = new URL(location, request.url);
   if (url.protocol !== 'http:' && url.protocol !== 'https:') return 'URL scheme must be a HTTP(S) scheme';
   if (url.hash === '') url.hash = request.url.hash;
-  const becomesGet = ((status === 301 || status === 302) && request.method === 'POST') || (status === 303 && request.method !== 'GET' && request.method !== 'HEAD');
+  const becomesGet =
+    ((status === 301 || status === 302) && request.method === 'POST') ||
+    (status === 303 && request.method !== 'GET' && request.method !== 'HEAD');
   const crossOrigin = url.origin !== request.url.origin;
   const headers: string[] = [];
   for (let i = 0; i < request.headers.length; i += 2) {

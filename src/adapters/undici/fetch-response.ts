@@ -93,7 +93,8 @@ export class MeshResponse {
 
   #all(): Promise<Buffer> {
     if (this.#body === undefined) return Promise.resolve(Buffer.alloc(0));
-    if (this.bodyUsed || this.#stream?.locked === true) return Promise.reject(new TypeError('Body is unusable: Body has already been read'));
+    if (this.bodyUsed || this.#stream?.locked === true)
+      return Promise.reject(new TypeError('Body is unusable: Body has already been read'));
     this.#used = true;
     return this.#stream === undefined ? this.#body.collect() : readAll(this.#stream);
   }

@@ -24,13 +24,18 @@ function decoder(coding: string): Transform | undefined {
   const zlib = { flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH };
   if (coding === 'gzip' || coding === 'x-gzip') return createGunzip(zlib);
   if (coding === 'deflate') return createInflate(zlib);
-  if (coding === 'br') return createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH, finishFlush: constants.BROTLI_OPERATION_FLUSH });
+  if (coding === 'br')
+    return createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH, finishFlush: constants.BROTLI_OPERATION_FLUSH });
   return undefined;
 }
 
 /** Decoders for `content-encoding`, the first for the coding applied last; none when one is unknown. */
 function decodersFor(encoding: string): Transform[] {
-  const found = encoding.toLowerCase().split(',').reverse().map((coding) => decoder(coding.trim()));
+  const found = encoding
+    .toLowerCase()
+    .split(',')
+    .reverse()
+    .map((coding) => decoder(coding.trim()));
   return found.every((one) => one !== undefined) ? found : [];
 }
 
@@ -45,7 +50,13 @@ class FetchExchange implements WireHandler, BodySource {
   #first: Transform | undefined = undefined;
   #settled = false;
 
-  constructor(dispatcher: MeshDispatcher, request: FetchRequest, hops: number, resolve: (r: Response) => void, reject: (e: unknown) => void) {
+  constructor(
+    dispatcher: MeshDispatcher,
+    request: FetchRequest,
+    hops: number,
+    resolve: (r: Response) => void,
+    reject: (e: unknown) => void,
+  ) {
     this.#dispatcher = dispatcher;
     this.#request = request;
     this.#hops = hops;
@@ -57,7 +68,13 @@ class FetchExchange implements WireHandler, BodySource {
     const { url, method, headers, body, signal } = this.#request;
     signal?.addEventListener('abort', this, { once: true });
     const { pathname, search } = url;
-    const options = { origin: url.origin, path: search === '' ? pathname : pathname + search, method, headers: headers as string[], body: body as string | null };
+    const options = {
+      origin: url.origin,
+      path: search === '' ? pathname : pathname + search,
+      method,
+      headers: headers as string[],
+      body: body as string | null,
+    };
     this.#dispatcher.dispatch(options, this as never);
   }
 
@@ -152,7 +169,12 @@ class FetchExchange implements WireHandler, BodySource {
   #redirect(status: number, location: string): void {
     const { signal, redirect } = this.#request;
     signal?.removeEventListener('abort', this);
-    const next = redirect === 'error' ? 'unexpected redirect' : this.#hops >= MAX_REDIRECTS ? 'redirect count exceeded' : redirected(this.#request, status, location);
+    const next =
+      redirect === 'error'
+        ? 'unexpected redirect'
+        : this.#hops >= MAX_REDIRECTS
+          ? 'redirect count exceeded'
+          : redirected(this.#request, status, location);
     if (typeof next === 'string') this.#reject(new TypeError('fetch failed', { cause: new Error(next) }));
     else new FetchExchange(this.#dispatcher, next, this.#hops + 1, this.#resolve, this.#reject).start();
   }

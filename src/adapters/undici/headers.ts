@@ -60,7 +60,9 @@ function lookUp(source: HeadersInput, name: string): string | undefined {
 }
 
 const begins = (key: string, lowerCase: string): boolean =>
-  key.length >= lowerCase.length && (key.charCodeAt(0) | 32) === lowerCase.charCodeAt(0) && key.slice(0, lowerCase.length).toLowerCase() === lowerCase;
+  key.length >= lowerCase.length &&
+  (key.charCodeAt(0) | 32) === lowerCase.charCodeAt(0) &&
+  key.slice(0, lowerCase.length).toLowerCase() === lowerCase;
 
 /** False: no header name begins with this text. True also where that can only be found out by reading an iterable. */
 export function mayBegin(source: HeadersInput, lowerCase: string): boolean {
@@ -73,6 +75,7 @@ export function mayBegin(source: HeadersInput, lowerCase: string): boolean {
     return false;
   }
   if (isPairs(source)) return true;
+  // oxlint-disable-next-line typescript/no-for-in-array -- arrays were handled above
   for (const key in source) if (begins(key, lowerCase)) return true;
   return false;
 }

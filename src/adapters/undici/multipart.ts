@@ -32,7 +32,9 @@ export class MultipartBody {
       if (typeof value === 'string') {
         text(`${head}\r\n\r\n${lines(value)}\r\n`);
       } else {
-        text(`${head}; filename="${escape(value.name ?? 'blob')}"\r\nContent-Type: ${value.type === '' ? 'application/octet-stream' : value.type}\r\n\r\n`);
+        text(
+          `${head}; filename="${escape(value.name ?? 'blob')}"\r\nContent-Type: ${value.type === '' ? 'application/octet-stream' : value.type}\r\n\r\n`,
+        );
         this.#parts.push(value);
         text('\r\n');
       }

@@ -27,7 +27,15 @@ export class WireCancelled extends Error {
 
 const MISUSE = new Set(['UND_ERR_INVALID_ARG', 'UND_ERR_NOT_SUPPORTED', 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH']);
 const PROTOCOL = new Set(['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'UND_ERR_HEADERS_OVERFLOW', 'UND_ERR_RES_EXCEEDED_MAX_SIZE']);
-const CONNECT = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL', 'UND_ERR_CONNECT_TIMEOUT']);
+const CONNECT = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EADDRNOTAVAIL',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
 
 export function codeOf(error: unknown): string {
   const code = (error as { code?: unknown } | undefined)?.code;
@@ -43,7 +51,13 @@ function kindOf(error: unknown, sent: boolean, headSeen: boolean): FailureKind {
   const code = codeOf(error);
   const message = String((error as Error | undefined)?.message ?? error);
   if (headSeen) return FAILURES.resetAfterResponse;
-  if (code.startsWith('HPE_') || (error as Error | undefined)?.name === 'HTTPParserError' || PROTOCOL.has(code) || message === 'bad response') return FAILURES.protocolError;
+  if (
+    code.startsWith('HPE_') ||
+    (error as Error | undefined)?.name === 'HTTPParserError' ||
+    PROTOCOL.has(code) ||
+    message === 'bad response'
+  )
+    return FAILURES.protocolError;
   // With TLS 1.3 a server refuses our certificate only after our side is ready: the alert arrives on a connection "in use".
   if (code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_')) return FAILURES.tlsFailure;
   if (message.includes('NGHTTP2_REFUSED_STREAM')) return FAILURES.refusedStream;

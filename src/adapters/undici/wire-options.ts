@@ -24,12 +24,7 @@ interface Wired extends RequestHead {
   readonly options: WireOptions;
 }
 
-export function wireOptions(
-  request: Wired,
-  changed: RequestHeaders | undefined,
-  body: unknown,
-  poolAuthority: string,
-): WireOptions {
+export function wireOptions(request: Wired, changed: RequestHeaders | undefined, body: unknown, poolAuthority: string): WireOptions {
   const { options } = request;
   const bare = options.body === undefined || options.body === null;
   if (
@@ -59,6 +54,7 @@ export function wireOptions(
 /** Whether the content-length trap must be looked at: only where headers are not plainly without one. */
 function hasLength(headers: WireOptions['headers']): boolean {
   if (headers === undefined || headers === null) return false;
-  if (Array.isArray(headers)) return headers.some((name) => typeof name === 'string' && name.length === 14 && name.toLowerCase() === 'content-length');
+  if (Array.isArray(headers))
+    return headers.some((name) => typeof name === 'string' && name.length === 14 && name.toLowerCase() === 'content-length');
   return Symbol.iterator in headers || 'content-length' in headers || 'Content-Length' in headers;
 }

@@ -75,7 +75,8 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
   onConnect(abort: (reason?: unknown) => void): void {
     // A request that was stopped while it waited for its connection must not be written: undici skips it when `onConnect` throws.
     const { cancelled } = this.attempt;
-    if (cancelled !== undefined || this.#state === 'done') throw new WireCancelled(cancelled ?? failure(FAILURES.remoteDisconnect, 'stopped'));
+    if (cancelled !== undefined || this.#state === 'done')
+      throw new WireCancelled(cancelled ?? failure(FAILURES.remoteDisconnect, 'stopped'));
     this.#abort = abort;
     this.attempt.markSent();
   }
@@ -196,7 +197,8 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
     const { attempt } = this;
     const { body } = attempt.call;
     if (attempt.cancelled !== undefined) return attempt.cancelled;
-    if (isMisuse(error) || ('bodyError' in body && body.bodyError !== undefined)) return failure(FAILURES.remoteDisconnect, error.message, error);
+    if (isMisuse(error) || ('bodyError' in body && body.bodyError !== undefined))
+      return failure(FAILURES.remoteDisconnect, error.message, error);
     return failureOf(error, attempt.sent, headSeen, attempt.endpoint?.address ?? '');
   }
 }

@@ -93,7 +93,8 @@ function certificate(fields: CertificateFields, signer: KeyObject): string {
 /** Network bytes of an IP address, as the iPAddress SAN wants them. */
 function ipBytes(address: string): Buffer {
   const bytes = parseAddress(address);
-  if (bytes === undefined) throw new MeshError('ERR_MESH_OPTION', `"${address}" is not an IP address`, { cure: 'Give IPv4 or IPv6 in plain notation' });
+  if (bytes === undefined)
+    throw new MeshError('ERR_MESH_OPTION', `"${address}" is not an IP address`, { cure: 'Give IPv4 or IPv6 in plain notation' });
   return Buffer.from(bytes);
 }
 

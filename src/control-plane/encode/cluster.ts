@@ -17,7 +17,13 @@ export function encodeCluster(cluster: ClusterConfig, inline: InlineCertificates
   return object({
     name: cluster.name,
     ...(discovery.kind === 'eds'
-      ? { type: 'EDS', eds_cluster_config: object({ eds_config: ADS_SOURCE, service_name: discovery.serviceName === cluster.name ? undefined : discovery.serviceName }) }
+      ? {
+          type: 'EDS',
+          eds_cluster_config: object({
+            eds_config: ADS_SOURCE,
+            service_name: discovery.serviceName === cluster.name ? undefined : discovery.serviceName,
+          }),
+        }
       : { type: 'STATIC', load_assignment: encodeEndpoints(discovery.endpoints) }),
     lb_policy: policy === 'ROUND_ROBIN' ? undefined : policy,
     connect_timeout: duration(cluster.connectTimeoutMs),

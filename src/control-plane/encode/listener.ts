@@ -1,5 +1,11 @@
 /** ListenerConfig as envoy.config.listener.v3.Listener. Of filters, it knows those that `mesh.yaml` can ask for: router and RBAC. */
-import type { FilterChainConfig, FilterChainMatchConfig, HttpFilterConfig, HttpManagerConfig, ListenerConfig } from '../../config/listener.ts';
+import type {
+  FilterChainConfig,
+  FilterChainMatchConfig,
+  HttpFilterConfig,
+  HttpManagerConfig,
+  ListenerConfig,
+} from '../../config/listener.ts';
 import type { RbacConfig } from '../../config/rbac.ts';
 import type { Json, JsonObject } from './json.ts';
 import { ADS_SOURCE, list, object, optionalDuration } from './json.ts';
@@ -32,7 +38,10 @@ function encodeManager(manager: HttpManagerConfig): JsonObject {
     rds: manager.routeConfigName === undefined ? undefined : { config_source: ADS_SOURCE, route_config_name: manager.routeConfigName },
     route_config: manager.routeConfig === undefined ? undefined : encodeRoutes(manager.routeConfig),
     http_filters: manager.filters.map(encodeFilter),
-    common_http_protocol_options: manager.maxStreamDurationMs === undefined ? undefined : object({ max_stream_duration: optionalDuration(manager.maxStreamDurationMs) }),
+    common_http_protocol_options:
+      manager.maxStreamDurationMs === undefined
+        ? undefined
+        : object({ max_stream_duration: optionalDuration(manager.maxStreamDurationMs) }),
     strip_any_host_port: manager.stripPort === 'any' ? true : undefined,
     strip_matching_host_port: manager.stripPort === 'matching' ? true : undefined,
   });
@@ -57,7 +66,10 @@ function encodeChain(chain: FilterChainConfig, inline: InlineCertificates | unde
   return object({
     name: chain.name,
     filter_chain_match: encodeChainMatch(chain.match),
-    filters: chain.http === undefined ? undefined : [{ name: 'envoy.filters.network.http_connection_manager', typed_config: encodeManager(chain.http) }],
+    filters:
+      chain.http === undefined
+        ? undefined
+        : [{ name: 'envoy.filters.network.http_connection_manager', typed_config: encodeManager(chain.http) }],
     transport_socket: chain.tls === undefined ? undefined : encodeDownstreamTls(chain.tls, inline),
   });
 }

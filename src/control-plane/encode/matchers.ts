@@ -22,7 +22,9 @@ export function encodeHeader(matcher: HeaderMatcherConfig): JsonObject {
 
 export function encodeQuery(matcher: QueryParameterMatcherConfig): JsonObject {
   const { match } = matcher;
-  return match.kind === 'present' ? { name: matcher.name, present_match: match.present } : { name: matcher.name, string_match: encodeString(match.matcher) };
+  return match.kind === 'present'
+    ? { name: matcher.name, present_match: match.present }
+    : { name: matcher.name, string_match: encodeString(match.matcher) };
 }
 
 export function encodeCidr(cidr: CidrConfig): JsonObject {

@@ -1,7 +1,15 @@
 /** RouteConfiguration as envoy.config.route.v3.RouteConfiguration. Filter overrides are not encoded: `mesh.yaml` has none. */
 import type {
-  ForwardActionConfig, HeaderMutationConfig, HeaderValueConfig, RedirectActionConfig, RetryPolicyConfig, RouteActionConfig,
-  RouteConfiguration, RouteEntryConfig, RouteMatchConfig, VirtualHostConfig,
+  ForwardActionConfig,
+  HeaderMutationConfig,
+  HeaderValueConfig,
+  RedirectActionConfig,
+  RetryPolicyConfig,
+  RouteActionConfig,
+  RouteConfiguration,
+  RouteEntryConfig,
+  RouteMatchConfig,
+  VirtualHostConfig,
 } from '../../config/routes.ts';
 import type { Json, JsonObject } from './json.ts';
 import { duration, list, object, optionalDuration } from './json.ts';
@@ -57,7 +65,12 @@ function encodeMatch(match: RouteMatchConfig): JsonObject {
     runtime_fraction:
       fraction === undefined
         ? undefined
-        : { default_value: { numerator: fraction.numerator, denominator: { 100: 'HUNDRED', 10_000: 'TEN_THOUSAND', 1_000_000: 'MILLION' }[fraction.denominator] } },
+        : {
+            default_value: {
+              numerator: fraction.numerator,
+              denominator: { 100: 'HUNDRED', 10_000: 'TEN_THOUSAND', 1_000_000: 'MILLION' }[fraction.denominator],
+            },
+          },
     grpc: match.grpc ? {} : undefined,
   });
 }
@@ -119,7 +132,12 @@ function encodeDestination(cluster: ForwardActionConfig['cluster']): JsonObject 
       return {
         weighted_clusters: {
           clusters: cluster.clusters.map((entry) =>
-            object({ name: entry.name, weight: entry.weight, ...encodeMutation(entry.headers), host_rewrite_literal: entry.hostRewriteLiteral }),
+            object({
+              name: entry.name,
+              weight: entry.weight,
+              ...encodeMutation(entry.headers),
+              host_rewrite_literal: entry.hostRewriteLiteral,
+            }),
           ),
         },
       };

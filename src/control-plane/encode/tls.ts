@@ -1,5 +1,12 @@
 /** TLS settings as UpstreamTlsContext and DownstreamTlsContext (envoy.extensions.transport_sockets.tls.v3) in a transport socket. */
-import type { CommonTlsConfig, DownstreamTlsConfig, IdentitySourceConfig, SanMatcherConfig, TlsSourceConfig, UpstreamTlsConfig } from '../../config/tls.ts';
+import type {
+  CommonTlsConfig,
+  DownstreamTlsConfig,
+  IdentitySourceConfig,
+  SanMatcherConfig,
+  TlsSourceConfig,
+  UpstreamTlsConfig,
+} from '../../config/tls.ts';
 import type { JsonObject } from './json.ts';
 import { list, object } from './json.ts';
 import { encodeString } from './matchers.ts';
@@ -31,7 +38,10 @@ export function encodeUpstreamTls(tls: UpstreamTlsConfig, inline: InlineCertific
 }
 
 export function encodeDownstreamTls(tls: DownstreamTlsConfig, inline: InlineCertificates | undefined): JsonObject {
-  return socket('DownstreamTlsContext', { common_tls_context: encodeCommon(tls, inline), require_client_certificate: tls.requireClientCertificate });
+  return socket('DownstreamTlsContext', {
+    common_tls_context: encodeCommon(tls, inline),
+    require_client_certificate: tls.requireClientCertificate,
+  });
 }
 
 function encodeCommon(tls: CommonTlsConfig, inline: InlineCertificates | undefined): JsonObject {
@@ -54,10 +64,16 @@ function provider(instance: string, certificateName: string): JsonObject {
 
 function encodeIdentity(identity: IdentitySourceConfig, inline: InlineCertificates | undefined): JsonObject {
   if (identity.kind === 'pair') {
-    return { tls_certificates: [{ certificate_chain: dataSource(identity.certificateChain), private_key: dataSource(identity.privateKey) }] };
+    return {
+      tls_certificates: [{ certificate_chain: dataSource(identity.certificateChain), private_key: dataSource(identity.privateKey) }],
+    };
   }
   if (inline === undefined) return { tls_certificate_provider_instance: provider(identity.instance, identity.certificateName) };
-  return { tls_certificates: [{ certificate_chain: { inline_string: inline.certificateChainPem }, private_key: { inline_string: inline.privateKeyPem } }] };
+  return {
+    tls_certificates: [
+      { certificate_chain: { inline_string: inline.certificateChainPem }, private_key: { inline_string: inline.privateKeyPem } },
+    ],
+  };
 }
 
 function encodeValidation(tls: CommonTlsConfig, inline: InlineCertificates | undefined): JsonObject | undefined {
@@ -65,7 +81,10 @@ function encodeValidation(tls: CommonTlsConfig, inline: InlineCertificates | und
   if (roots === undefined) return undefined;
   const sans = list(tls.sanMatchers.map(encodeSan));
   if (roots.kind === 'provider' && inline === undefined) {
-    return object({ ca_certificate_provider_instance: provider(roots.instance, roots.certificateName), match_typed_subject_alt_names: sans });
+    return object({
+      ca_certificate_provider_instance: provider(roots.instance, roots.certificateName),
+      match_typed_subject_alt_names: sans,
+    });
   }
   if (roots.kind === 'system') return object({ system_root_certs: {}, match_typed_subject_alt_names: sans });
   const trusted = roots.kind === 'provider' ? { inline_string: inline?.rootsPem ?? '' } : dataSource(roots);
@@ -79,7 +98,10 @@ function encodeSan(san: SanMatcherConfig): JsonObject {
 function dataSource(source: TlsSourceConfig): JsonObject {
   switch (source.kind) {
     case 'file':
-      return object({ filename: source.path, watched_directory: source.watchedDirectory === undefined ? undefined : { path: source.watchedDirectory } });
+      return object({
+        filename: source.path,
+        watched_directory: source.watchedDirectory === undefined ? undefined : { path: source.watchedDirectory },
+      });
     case 'inline':
       return { inline_string: source.pem };
     default:

@@ -65,7 +65,8 @@ export function parseHeaderMatcher(matcher: HeaderMatcher, path: string): Header
   refuseUnknown(matcher, path);
   const name = matcher.name.toLowerCase();
   if (name === '') throw new ConfigProblem(`${path}.name`, 'must not be empty');
-  if (name === ':scheme' || name.startsWith('grpc-')) throw new ConfigProblem(`${path}.name`, `"${matcher.name}" cannot be matched by RBAC (gRFC A41)`);
+  if (name === ':scheme' || name.startsWith('grpc-'))
+    throw new ConfigProblem(`${path}.name`, `"${matcher.name}" cannot be matched by RBAC (gRFC A41)`);
   const config: HeaderMatcherConfig = {
     name,
     match: headerMatch(matcher, path),
@@ -107,8 +108,10 @@ function headerMatch(matcher: HeaderMatcher, path: string): HeaderMatcherConfig[
 export function parseCidr(range: CidrRange, path: string): CidrConfig {
   refuseUnknown(range, path);
   const address = parseAddress(range.addressPrefix);
-  if (address === undefined) throw new ConfigProblem(`${path}.address_prefix`, `${JSON.stringify(range.addressPrefix)} is not an IP address`);
+  if (address === undefined)
+    throw new ConfigProblem(`${path}.address_prefix`, `${JSON.stringify(range.addressPrefix)} is not an IP address`);
   const prefixLength = range.prefixLen ?? 0;
-  if (prefixLength > (range.addressPrefix.includes(':') ? 128 : 32)) throw new ConfigProblem(`${path}.prefix_len`, `${prefixLength} is more than the address has bits`);
+  if (prefixLength > (range.addressPrefix.includes(':') ? 128 : 32))
+    throw new ConfigProblem(`${path}.prefix_len`, `${prefixLength} is more than the address has bits`);
   return checked({ address: range.addressPrefix, prefixLength }, path, compileCidr);
 }

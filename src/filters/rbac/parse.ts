@@ -11,7 +11,10 @@ import type {
   Principal as PrincipalMessage,
   RBAC as RulesMessage,
 } from '../../proto/gen/envoy/config/rbac/v3/rbac_pb.js';
-import type { RBAC as FilterMessage, RBACPerRoute as OverrideMessage } from '../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.js';
+import type {
+  RBAC as FilterMessage,
+  RBACPerRoute as OverrideMessage,
+} from '../../proto/gen/envoy/extensions/filters/http/rbac/v3/rbac_pb.js';
 import { parseCidr, parseHeaderMatcher, parsePathMatcher, parseStringMatcher, refuseUnknown } from './parse-matchers.ts';
 
 export const RBAC_TYPE_URL = 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC';
@@ -22,12 +25,14 @@ const NO_RULES: RbacConfig = Object.freeze({ rules: undefined });
 const MAX_DEPTH = 64;
 
 export function parseRbac(config: AnyMessage, context: ParseContext): RbacConfig {
-  if (config.typeUrl === RBAC_OVERRIDE_TYPE_URL) throw new ConfigProblem('typed_config', 'RBACPerRoute is only for typed_per_filter_config');
+  if (config.typeUrl === RBAC_OVERRIDE_TYPE_URL)
+    throw new ConfigProblem('typed_config', 'RBACPerRoute is only for typed_per_filter_config');
   return parseFilter(context.unpack<FilterMessage>(config), '', context);
 }
 
 export function parseRbacOverride(config: AnyMessage, context: ParseContext): RbacConfig {
-  if (config.typeUrl !== RBAC_OVERRIDE_TYPE_URL) throw new ConfigProblem('typed_per_filter_config', 'an override of the RBAC filter must be an RBACPerRoute');
+  if (config.typeUrl !== RBAC_OVERRIDE_TYPE_URL)
+    throw new ConfigProblem('typed_per_filter_config', 'an override of the RBAC filter must be an RBACPerRoute');
   const override = context.unpack<OverrideMessage>(config);
   refuseUnknown(override, 'typed_per_filter_config');
   const { rbac } = override;
@@ -69,7 +74,8 @@ function parseRules(rules: RulesMessage, path: string, context: ParseContext): R
 function parsePolicy(name: string, policy: PolicyMessage, path: string): RbacRules['policies'][number] {
   refuseUnknown(policy, path);
   if (policy.condition !== undefined) throw new ConfigProblem(`${path}.condition`, 'CEL conditions are not supported (gRFC A41)');
-  if (policy.checkedCondition !== undefined) throw new ConfigProblem(`${path}.checked_condition`, 'CEL conditions are not supported (gRFC A41)');
+  if (policy.checkedCondition !== undefined)
+    throw new ConfigProblem(`${path}.checked_condition`, 'CEL conditions are not supported (gRFC A41)');
   return Object.freeze({
     name,
     permissions: parseList(policy.permissions, `${path}.permissions`, parsePermission, 0),
@@ -84,7 +90,13 @@ function parseList<M, R>(messages: readonly M[], path: string, parse: ParseRule<
   return messages.map((message, index) => parse(message, `${path}[${index}]`, depth));
 }
 
-function parseSet<M, R>(set: Parameters<typeof refuseUnknown>[0], messages: readonly M[], path: string, parse: ParseRule<M, R>, depth: number): readonly R[] {
+function parseSet<M, R>(
+  set: Parameters<typeof refuseUnknown>[0],
+  messages: readonly M[],
+  path: string,
+  parse: ParseRule<M, R>,
+  depth: number,
+): readonly R[] {
   refuseUnknown(set, path);
   return parseList(messages, path, parse, deeper(depth, path));
 }
@@ -139,7 +151,10 @@ function parsePrincipal(message: PrincipalMessage, path: string, depth: number):
     case 'authenticated': {
       const name = id.value.principalName;
       refuseUnknown(id.value, `${path}.authenticated`);
-      return { kind: 'authenticated', matcher: name === undefined ? undefined : parseStringMatcher(name, `${path}.authenticated.principal_name`) };
+      return {
+        kind: 'authenticated',
+        matcher: name === undefined ? undefined : parseStringMatcher(name, `${path}.authenticated.principal_name`),
+      };
     }
     // gRFC A41: all three are the address of the peer.
     case 'sourceIp':

@@ -48,16 +48,20 @@ export class Checks {
   }
 
   #identity(raw: Partial<IdentitySpec> = {}): IdentitySpec {
-    if (raw.certificate !== undefined && raw.key === undefined) this.#reader.at('identity.certificate', 'a certificate needs its key', 'Add identity.key.');
-    if (raw.key !== undefined && raw.certificate === undefined) this.#reader.at('identity.key', 'a key needs its certificate', 'Add identity.certificate.');
-    if (raw.certificate !== undefined && raw.ca === undefined) this.#reader.at('identity', 'nothing says whom to trust', 'Add identity.ca.');
+    if (raw.certificate !== undefined && raw.key === undefined)
+      this.#reader.at('identity.certificate', 'a certificate needs its key', 'Add identity.key.');
+    if (raw.key !== undefined && raw.certificate === undefined)
+      this.#reader.at('identity.key', 'a key needs its certificate', 'Add identity.certificate.');
+    if (raw.certificate !== undefined && raw.ca === undefined)
+      this.#reader.at('identity', 'nothing says whom to trust', 'Add identity.ca.');
     return { ...raw, trustDomain: raw.trustDomain ?? DEFAULT_TRUST_DOMAIN };
   }
 
   #include(pattern: string, path: string): void {
     const body = pattern.replace(/:\d+$/, '').replace(/^\*|\*$/, '');
     if (body.includes('*')) this.#reader.at(path, `"${pattern}" has a * in the middle`, 'A * stands at the beginning or at the end.');
-    else if (body !== '' && !/^[A-Za-z0-9_.:[\]-]+$/.test(body)) this.#reader.at(path, `"${pattern}" is not a host pattern`, 'Write it like *.svc.cluster.local, without a scheme or path.');
+    else if (body !== '' && !/^[A-Za-z0-9_.:[\]-]+$/.test(body))
+      this.#reader.at(path, `"${pattern}" is not a host pattern`, 'Write it like *.svc.cluster.local, without a scheme or path.');
   }
 
   #service(name: string, raw: Raw, trustDomain: string): ServiceSpec {
@@ -86,7 +90,14 @@ export class Checks {
     if (isAuthority(host)) return;
     if (host.includes('*')) this.#reader.at(path, `"${host}" is a pattern`, 'Hosts are exact names; patterns belong to the key include.');
     else if (/^[a-z][a-z0-9+.-]*:\/\//.test(host)) this.#reader.at(path, `"${host}" is a URL`, 'Write only host or host:port.');
-    else this.#reader.at(path, `"${host}" is not a host name`, isName ? 'Add hosts: [name] with what the application calls.' : 'Write a name or an address, perhaps with a port: reviews or reviews:9080.');
+    else
+      this.#reader.at(
+        path,
+        `"${host}" is not a host name`,
+        isName
+          ? 'Add hosts: [name] with what the application calls.'
+          : 'Write a name or an address, perhaps with a port: reviews or reviews:9080.',
+      );
   }
 
   #endpoints(raw: readonly (string | Raw)[], path: string): readonly EndpointSpec[] {
@@ -102,7 +113,8 @@ export class Checks {
         return;
       }
       const first = seen.get(address);
-      if (first !== undefined) this.#reader.at(where, `"${address}" stands here twice`, `It is already endpoints[${first}]; keep one and give it a weight.`);
+      if (first !== undefined)
+        this.#reader.at(where, `"${address}" stands here twice`, `It is already endpoints[${first}]; keep one and give it a weight.`);
       seen.set(address, index);
       endpoints.push({
         ...parsed,
@@ -123,7 +135,11 @@ export class Checks {
         owners.set(host, owner ?? name);
         if (owner === undefined) return;
         const other = owner === name ? 'stands here twice' : `belongs to service "${owner}" already`;
-        this.#reader.at(`services.${name}.hosts[${index}]`, `host "${host}" ${other}`, 'A host leads to one service; take one of the two away.');
+        this.#reader.at(
+          `services.${name}.hosts[${index}]`,
+          `host "${host}" ${other}`,
+          'A host leads to one service; take one of the two away.',
+        );
       });
     }
   }
@@ -134,20 +150,31 @@ export class Checks {
       const path = `inbound[${index}]`;
       const spec: InboundSpec = { ...entry, port: entry.port ?? 0, mtls: entry.mtls ?? 'off' };
       const first = ports.get(`${spec.host ?? ''}:${spec.port}`);
-      if (first !== undefined) this.#reader.at(`${path}.port`, `port ${spec.port} stands here twice`, `It is already inbound[${first}]; put the rules there.`);
+      if (first !== undefined)
+        this.#reader.at(`${path}.port`, `port ${spec.port} stands here twice`, `It is already inbound[${first}]; put the rules there.`);
       ports.set(`${spec.host ?? ''}:${spec.port}`, index);
       if (spec.host !== undefined && parseHostPort(`${spec.host.includes(':') ? `[${spec.host}]` : spec.host}:1`) === undefined) {
-        this.#reader.at(`${path}.host`, `"${spec.host}" is not an address`, 'Write the address that the application listens on, such as 127.0.0.1.');
+        this.#reader.at(
+          `${path}.host`,
+          `"${spec.host}" is not an address`,
+          'Write the address that the application listens on, such as 127.0.0.1.',
+        );
       }
-      for (const kind of ['allow', 'deny'] as const) spec[kind]?.forEach((rule, number) => this.#rule(rule, spec, `${path}.${kind}[${number}]`));
+      for (const kind of ['allow', 'deny'] as const)
+        spec[kind]?.forEach((rule, number) => this.#rule(rule, spec, `${path}.${kind}[${number}]`));
       return spec;
     });
   }
 
   #rule(rule: RuleSpec, spec: InboundSpec, path: string): void {
-    if (Object.keys(rule).length === 0) this.#reader.at(path, 'the rule says nothing', 'Add from, methods, paths or headers; to match everything write paths: [/**].');
+    if (Object.keys(rule).length === 0)
+      this.#reader.at(path, 'the rule says nothing', 'Add from, methods, paths or headers; to match everything write paths: [/**].');
     if (rule.from !== undefined && spec.mtls === 'off') {
-      this.#reader.at(`${path}.from`, 'callers prove who they are only over mutual TLS', `Add mtls: strict to port ${spec.port}, or take from away.`);
+      this.#reader.at(
+        `${path}.from`,
+        'callers prove who they are only over mutual TLS',
+        `Add mtls: strict to port ${spec.port}, or take from away.`,
+      );
     }
     rule.paths?.forEach((pattern, index) => RouteChecks.path(this.#reader, pattern, `${path}.paths[${index}]`));
     RouteChecks.headers(this.#reader, rule.headers, `${path}.headers`);
@@ -157,5 +184,7 @@ export class Checks {
 function addressCure(address: string): string {
   if (/^[a-z]+:\/\//.test(address)) return 'Write it without the scheme: 127.0.0.1:9080.';
   if (/^[^:]+$/.test(address)) return `Add the port: ${address}:8080.`;
-  return /^[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f]*$/.test(address) ? 'Put IPv6 addresses in brackets: "[::1]:9080".' : 'Write it like 127.0.0.1:9080, with a port from 1 to 65535.';
+  return /^[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f]*$/.test(address)
+    ? 'Put IPv6 addresses in brackets: "[::1]:9080".'
+    : 'Write it like 127.0.0.1:9080, with a port from 1 to 65535.';
 }

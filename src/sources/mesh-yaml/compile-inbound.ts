@@ -43,7 +43,15 @@ export function compileInbound(spec: InboundSpec, certificates: CertificateStrat
               {
                 name,
                 domains: ['*'],
-                routes: [{ name: '', match: compileMatch(undefined, false), action: { kind: 'serve' }, headers: NO_HEADER_MUTATION, filterOverrides: {} }],
+                routes: [
+                  {
+                    name: '',
+                    match: compileMatch(undefined, false),
+                    action: { kind: 'serve' },
+                    headers: NO_HEADER_MUTATION,
+                    filterOverrides: {},
+                  },
+                ],
                 headers: NO_HEADER_MUTATION,
                 retry: undefined,
                 filterOverrides: {},
@@ -95,7 +103,10 @@ function oneOf(rules: readonly Permission[]): Permission {
 
 /** `/x/**` is `/x` itself and everything below, never `/xy`. */
 function pathPermissions(pattern: string): readonly Permission[] {
-  const path = (kind: StringMatcherConfig['kind'], value: string): Permission => ({ kind: 'path', matcher: { kind, value, ignoreCase: false } });
+  const path = (kind: StringMatcherConfig['kind'], value: string): Permission => ({
+    kind: 'path',
+    matcher: { kind, value, ignoreCase: false },
+  });
   if (!pattern.endsWith('/**')) return [path('exact', pattern)];
   const value = pattern.slice(0, -3);
   return value === '' ? [path('prefix', '/')] : [path('exact', value), path('prefix', `${value}/`)];

@@ -18,7 +18,9 @@ export function compileHeaders(headers: MatchSpec['headers']): readonly HeaderMa
   return [...(headers ?? [])].map(([name, spec]) => {
     const matcher = compileText(spec);
     const match: HeaderMatcherConfig['match'] =
-      matcher === undefined ? { kind: 'present', present: typeof spec === 'string' || spec.present !== false } : { kind: 'string', matcher };
+      matcher === undefined
+        ? { kind: 'present', present: typeof spec === 'string' || spec.present !== false }
+        : { kind: 'string', matcher };
     return { name, match, invert: typeof spec !== 'string' && spec.not === true, treatMissingAsEmpty: false };
   });
 }
@@ -37,7 +39,13 @@ export function compileMethods(methods: string | readonly string[] | undefined):
 function compileQuery(query: MatchSpec['query']): readonly QueryParameterMatcherConfig[] {
   return [...(query ?? [])].map(([name, spec]) => {
     const matcher = compileText(spec);
-    return { name, match: matcher === undefined ? { kind: 'present', present: typeof spec === 'string' || spec.present !== false } : { kind: 'string', matcher } };
+    return {
+      name,
+      match:
+        matcher === undefined
+          ? { kind: 'present', present: typeof spec === 'string' || spec.present !== false }
+          : { kind: 'string', matcher },
+    };
   });
 }
 
@@ -47,7 +55,9 @@ function compilePath(path: MatchSpec['path'], grpc: boolean): RouteMatchConfig['
   if (typeof path !== 'string') {
     if (path.regex !== undefined) return { kind: 'regex', value: path.regex };
     const caseSensitive = path.ignoreCase !== true;
-    return path.exact === undefined ? { kind: 'prefix', value: path.prefix ?? '/', caseSensitive } : { kind: 'exact', value: path.exact, caseSensitive };
+    return path.exact === undefined
+      ? { kind: 'prefix', value: path.prefix ?? '/', caseSensitive }
+      : { kind: 'exact', value: path.exact, caseSensitive };
   }
   if (!path.endsWith('/**')) return { kind: 'exact', value: path, caseSensitive: true };
   const value = path.slice(0, -3);

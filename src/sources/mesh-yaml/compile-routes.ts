@@ -1,7 +1,13 @@
 /** The routes of one service as a `RouteConfiguration` with one virtual host for everything: its listeners are found by host already. */
 import type {
-  ForwardActionConfig, HeaderMutationConfig, HeaderValueConfig, RedirectActionConfig, RetryPolicyConfig, RouteActionConfig,
-  RouteConfiguration, RouteEntryConfig,
+  ForwardActionConfig,
+  HeaderMutationConfig,
+  HeaderValueConfig,
+  RedirectActionConfig,
+  RetryPolicyConfig,
+  RouteActionConfig,
+  RouteConfiguration,
+  RouteEntryConfig,
 } from '../../config/routes.ts';
 import { NO_HEADER_MUTATION } from '../../config/routes.ts';
 import { compileMatch } from './compile-match.ts';
@@ -35,7 +41,13 @@ export function compileRoutes(name: string, service: ServiceSpec): RouteConfigur
 
 function compileRoute(name: string, service: ServiceSpec, route: RouteSpec): RouteEntryConfig {
   const match = compileMatch(route.match, service.protocol === 'grpc');
-  return { name: route.name ?? '', match, action: compileAction(name, service, route), headers: compileHeaderChanges(route), filterOverrides: {} };
+  return {
+    name: route.name ?? '',
+    match,
+    action: compileAction(name, service, route),
+    headers: compileHeaderChanges(route),
+    filterOverrides: {},
+  };
 }
 
 function compileAction(name: string, service: ServiceSpec, route: RouteSpec): RouteActionConfig {
@@ -107,7 +119,12 @@ function compileRedirect(spec: RedirectSpec): RedirectActionConfig {
     httpsRedirect: false,
     host: spec.host,
     port: spec.port,
-    path: spec.path !== undefined ? { kind: 'full', value: spec.path } : spec.prefix !== undefined ? { kind: 'prefix', value: spec.prefix } : undefined,
+    path:
+      spec.path !== undefined
+        ? { kind: 'full', value: spec.path }
+        : spec.prefix !== undefined
+          ? { kind: 'prefix', value: spec.prefix }
+          : undefined,
     stripQuery: spec.stripQuery === true,
   };
 }
@@ -117,7 +134,8 @@ function compileRewrite(route: RouteSpec): ForwardActionConfig['pathRewrite'] {
   if (rewrite?.regex !== undefined) return { kind: 'regex', ...rewrite.regex };
   if (rewrite?.path === undefined) return undefined;
   const path = route.match?.path;
-  if (typeof path !== 'string' || !path.endsWith('/**') || path === '/**' || !rewrite.path.endsWith('/')) return { kind: 'prefix', value: rewrite.path };
+  if (typeof path !== 'string' || !path.endsWith('/**') || path === '/**' || !rewrite.path.endsWith('/'))
+    return { kind: 'prefix', value: rewrite.path };
   // `/x/**` to `/` as a prefix rewrite would make `//y` of `/x/y` (Envoy R-41): this takes the slash with it.
   return { kind: 'regex', pattern: `^${path.slice(0, -3).replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}/?`, substitution: rewrite.path };
 }

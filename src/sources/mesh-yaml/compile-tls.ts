@@ -29,7 +29,10 @@ function sources(strategy: CertificateStrategy): { identity: IdentitySourceConfi
     }
     case 'files': {
       const file = (path: string): TlsSourceConfig => ({ kind: 'file', path, watchedDirectory: undefined });
-      return { identity: { kind: 'pair', certificateChain: file(strategy.certificate), privateKey: file(strategy.key) }, roots: file(strategy.ca) };
+      return {
+        identity: { kind: 'pair', certificateChain: file(strategy.certificate), privateKey: file(strategy.key) },
+        roots: file(strategy.ca),
+      };
     }
   }
 }

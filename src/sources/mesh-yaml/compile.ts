@@ -19,7 +19,9 @@ import type { EndpointSpec, Labels, MeshFile, RetriesSpec, ServiceSpec } from '.
 
 export type ResourceSet = { readonly [K in ResourceKind]: ReadonlyMap<string, ResourceTypes[K]> };
 
-export type CompiledMeshFile = { readonly ok: true; readonly resources: ResourceSet } | { readonly ok: false; readonly errors: readonly FileProblem[] };
+export type CompiledMeshFile =
+  | { readonly ok: true; readonly resources: ResourceSet }
+  | { readonly ok: false; readonly errors: readonly FileProblem[] };
 
 /** Destinations that a service's routes lead to, with the retries that lead there. */
 interface Destination {
@@ -85,7 +87,11 @@ class Compiler {
     }
     if (budget === undefined) return;
     if (known.budget !== undefined && known.budget !== budget) {
-      this.#problem(`${path}.retries.budget`, `the retry budget of "${name}" is ${budget}% here and ${known.budget}% at ${known.origin}`, 'A destination has one budget: write the same one twice.');
+      this.#problem(
+        `${path}.retries.budget`,
+        `the retry budget of "${name}" is ${budget}% here and ${known.budget}% at ${known.origin}`,
+        'A destination has one budget: write the same one twice.',
+      );
       return;
     }
     known.budget = budget;
@@ -104,7 +110,11 @@ class Compiler {
 
   #needCertificates(path: string): void {
     if (this.#certificates.kind !== 'none') return;
-    this.#problem(path, 'mutual TLS needs certificates', 'Add identity: { certificate, key, ca }, or run `inmesh serve`, which issues them.');
+    this.#problem(
+      path,
+      'mutual TLS needs certificates',
+      'Add identity: { certificate, key, ca }, or run `inmesh serve`, which issues them.',
+    );
   }
 
   #problem(path: string, message: string, cure: string): void {

@@ -57,7 +57,10 @@ function freezeSet(previous: ResourceSet | undefined, next: ResourceSet): Resour
 export const KINDS: readonly ResourceKind[] = ['listener', 'routes', 'cluster', 'endpoints', 'secret'];
 
 /** Names of the resources that differ between two loads, by kind; what went is there too. */
-export function changedResources(previous: ResourceSet | undefined, next: ResourceSet): { readonly kind: ResourceKind; readonly name: string }[] {
+export function changedResources(
+  previous: ResourceSet | undefined,
+  next: ResourceSet,
+): { readonly kind: ResourceKind; readonly name: string }[] {
   const changed: { kind: ResourceKind; name: string }[] = [];
   for (const kind of KINDS) {
     const before: ReadonlyMap<string, unknown> | undefined = previous?.[kind];

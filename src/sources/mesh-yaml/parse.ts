@@ -8,7 +8,9 @@ import { Reader } from './reader.ts';
 import { SHAPES } from './shapes.ts';
 import type { MeshFile } from './types.ts';
 
-export type ParsedMeshYaml = { readonly ok: true; readonly file: MeshFile } | { readonly ok: false; readonly errors: readonly FileProblem[] };
+export type ParsedMeshYaml =
+  | { readonly ok: true; readonly file: MeshFile }
+  | { readonly ok: false; readonly errors: readonly FileProblem[] };
 
 /** `origin` names the file in messages. Never throws. Problems come in the order in which they stand in the file. */
 export function parseMeshYaml(text: string, origin: string): ParsedMeshYaml {
@@ -18,7 +20,20 @@ export function parseMeshYaml(text: string, origin: string): ParsedMeshYaml {
   if (document.errors.length > 0) return { ok: false, errors: document.errors.map((error) => syntaxProblem(error, origin, lines)) };
   const reader = new Reader(origin, document, lines, SHAPES);
   if (document.contents === null) {
-    return { ok: false, errors: [{ file: origin, line: 1, column: 1, length: 1, path: '', message: 'the file is empty', cure: 'Begin with "version: 1" and "services:".' }] };
+    return {
+      ok: false,
+      errors: [
+        {
+          file: origin,
+          line: 1,
+          column: 1,
+          length: 1,
+          path: '',
+          message: 'the file is empty',
+          cure: 'Begin with "version: 1" and "services:".',
+        },
+      ],
+    };
   }
   const raw = reader.shape('file', document.contents, '');
   const file = raw === undefined || reader.problems.length > 0 ? undefined : new Checks(reader, raw, origin).file();

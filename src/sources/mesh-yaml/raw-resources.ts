@@ -68,7 +68,12 @@ export function decodeRawResources(file: MeshFile, certificateProviders: Readonl
     }
     const decoded = type.decode(packed.value, context);
     if (decoded.ok) resources.push({ kind, name: decoded.name, packed, value: decoded.value });
-    else for (const error of decoded.errors) fail(`${error.field === '' ? '' : `${error.field}: `}${error.reason}`, 'Mend the field; docs/reference/xds-support.md lists what is read.');
+    else
+      for (const error of decoded.errors)
+        fail(
+          `${error.field === '' ? '' : `${error.field}: `}${error.reason}`,
+          'Mend the field; docs/reference/xds-support.md lists what is read.',
+        );
   });
   return errors.length > 0 ? { ok: false, errors } : { ok: true, resources, unsupported };
 }
@@ -83,7 +88,13 @@ export function mergeRaw(file: MeshFile, compiled: ResourceSet, raw: readonly Ra
     const path = `resources[${index}]`;
     if (merged[kind]?.has(name) === true) {
       const place = file.positions.get(path) ?? { line: 1, column: 1, length: 1 };
-      errors.push({ file: file.origin, ...place, path, message: `${kind} "${name}" is there already`, cure: 'Give it another name, or take the other one away.' });
+      errors.push({
+        file: file.origin,
+        ...place,
+        path,
+        message: `${kind} "${name}" is there already`,
+        cure: 'Give it another name, or take the other one away.',
+      });
     }
     merged[kind]?.set(name, value);
   });

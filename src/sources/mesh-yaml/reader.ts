@@ -49,7 +49,12 @@ export class Reader {
       const given = spec.oneOf.filter((key) => map.has(key));
       if (given.length !== 1) {
         const said = given.length === 0 ? 'none of them is there' : `${given.map((key) => `"${key}"`).join(' and ')} are there`;
-        this.problem(path, map, `exactly one of ${spec.oneOf.join(', ')} is needed, ${said}`, given.length === 0 ? 'Add one.' : 'Keep one.');
+        this.problem(
+          path,
+          map,
+          `exactly one of ${spec.oneOf.join(', ')} is needed, ${said}`,
+          given.length === 0 ? 'Add one.' : 'Keep one.',
+        );
       }
     }
     return result;
@@ -122,7 +127,8 @@ export class Reader {
   }
 
   #scalar(type: Exclude<TypeSpec, { kind: 'shape' | 'list' | 'map' | 'either' | 'raw' }>, node: unknown, path: string): Read | undefined {
-    if (!isScalar(node)) return this.#fail(path, node, `${describeNode(node)} stands where ${expectation(type)} is expected`, cureFor(type));
+    if (!isScalar(node))
+      return this.#fail(path, node, `${describeNode(node)} stands where ${expectation(type)} is expected`, cureFor(type));
     const text = this.#text(node);
     switch (type.kind) {
       case 'text':
@@ -137,29 +143,46 @@ export class Reader {
       case 'duration': {
         const value = parseDuration(text);
         if (value === undefined) return this.#fail(path, node, `"${text}" is not a duration`, durationCure(text));
-        return value > 0 || type.positive !== true ? value : this.#fail(path, node, 'the duration must be more than 0', 'Write at least 1ms, or take the key away.');
+        return value > 0 || type.positive !== true
+          ? value
+          : this.#fail(path, node, 'the duration must be more than 0', 'Write at least 1ms, or take the key away.');
       }
       case 'percent': {
         const value = parsePercent(text);
         if (value !== undefined && (value > 0 || type.positive !== true)) return value;
-        return this.#fail(path, node, `"${text}" is not a percentage from ${type.positive === true ? 'above 0%' : '0%'} to 100%`, cureFor(type));
+        return this.#fail(
+          path,
+          node,
+          `"${text}" is not a percentage from ${type.positive === true ? 'above 0%' : '0%'} to 100%`,
+          cureFor(type),
+        );
       }
       case 'enum':
         if (type.values.includes(text)) return text;
-        if (type.later?.includes(text) === true) return this.#fail(path, node, `"${text}" is not supported yet`, `It comes with a later release; use ${type.values.join(', ')}.`);
+        if (type.later?.includes(text) === true)
+          return this.#fail(path, node, `"${text}" is not supported yet`, `It comes with a later release; use ${type.values.join(', ')}.`);
         return this.#fail(path, node, `"${text}" is not one of ${type.values.join(', ')}`, suggest(text, type.values, 'Use one of'));
       case 'condition':
         if (typeof node.value === 'number') {
           if (Number.isInteger(node.value) && node.value >= 400 && node.value <= 599) return node.value;
           return this.#fail(path, node, `${text} is not a status code from 400 to 599`, 'Write a status code such as 503.');
         }
-        return type.values.includes(text) ? text : this.#fail(path, node, `unknown retry condition "${text}"`, suggest(text, type.values, 'Known'));
+        return type.values.includes(text)
+          ? text
+          : this.#fail(path, node, `unknown retry condition "${text}"`, suggest(text, type.values, 'Known'));
     }
   }
 
   #list(type: Extract<TypeSpec, { kind: 'list' }>, node: unknown, path: string): readonly unknown[] | undefined {
-    if (!isSeq(node)) return this.#fail(path, node, `${describeNode(node)} stands where a list is expected`, 'Write it as a list: [a, b], or one "- item" per line.');
-    if (node.items.length === 0 && type.notEmpty === true) return this.#fail(path, node, 'the list is empty', 'Add an item, or take the key away.');
+    if (!isSeq(node))
+      return this.#fail(
+        path,
+        node,
+        `${describeNode(node)} stands where a list is expected`,
+        'Write it as a list: [a, b], or one "- item" per line.',
+      );
+    if (node.items.length === 0 && type.notEmpty === true)
+      return this.#fail(path, node, 'the list is empty', 'Add an item, or take the key away.');
     return node.items.map((item, index) => this.value(type.of, item, `${path}[${index}]`));
   }
 
@@ -173,7 +196,8 @@ export class Reader {
       const name = type.lowerCase === true ? written.toLowerCase() : written;
       const inner = `${path}.${name}`;
       if (written === '') this.problem(inner, pair.key, `the ${type.keys} is empty`, 'Write a name.');
-      else if (pair.value === null || (isScalar(pair.value) && pair.value.value === null)) this.problem(inner, pair.key, `"${name}" has no value`, 'Write a value, or take the line away.');
+      else if (pair.value === null || (isScalar(pair.value) && pair.value.value === null))
+        this.problem(inner, pair.key, `"${name}" has no value`, 'Write a value, or take the line away.');
       else if (result.has(name)) this.problem(inner, pair.key, `"${name}" stands here twice`, 'Keep one of the two.');
       else result.set(name, this.value(type.of, pair.value, inner));
     }
@@ -181,9 +205,11 @@ export class Reader {
   }
 
   #raw(node: unknown, path: string): Read | undefined {
-    if (!isMap(node)) return this.#fail(path, node, `${describeNode(node)} stands where a resource is expected`, 'Write a map with "@type".');
+    if (!isMap(node))
+      return this.#fail(path, node, `${describeNode(node)} stands where a resource is expected`, 'Write a map with "@type".');
     const type: unknown = node.get('@type');
-    if (typeof type !== 'string') return this.#fail(path, node, '"@type" is missing', 'Add "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster, or another.');
+    if (typeof type !== 'string')
+      return this.#fail(path, node, '"@type" is missing', 'Add "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster, or another.');
     try {
       return node.toJS(this.#document, { maxAliasCount: 100 }) as unknown;
     } catch {
@@ -192,14 +218,27 @@ export class Reader {
   }
 
   #map(node: unknown, path: string, want: string): YAMLMap | undefined {
-    return isMap(node) ? node : this.#fail(path, node, `${describeNode(node)} stands where a map is expected`, `Write it as a map with ${want}.`);
+    return isMap(node)
+      ? node
+      : this.#fail(path, node, `${describeNode(node)} stands where a map is expected`, `Write it as a map with ${want}.`);
   }
 
   #follow(node: unknown, path: string): unknown {
     if (!isAlias(node)) return node;
     this.#aliases++;
-    if (this.#aliases > MAX_ALIASES) return this.#aliases === MAX_ALIASES + 1 ? this.#fail(path, node, `more than ${MAX_ALIASES} aliases`, 'Write the values out.') : undefined;
-    return node.resolve(this.#document) ?? this.#fail(path, node, `there is no anchor "&${node.source}" before this alias`, 'Define the anchor first, or quote a text that begins with *.');
+    if (this.#aliases > MAX_ALIASES)
+      return this.#aliases === MAX_ALIASES + 1
+        ? this.#fail(path, node, `more than ${MAX_ALIASES} aliases`, 'Write the values out.')
+        : undefined;
+    return (
+      node.resolve(this.#document) ??
+      this.#fail(
+        path,
+        node,
+        `there is no anchor "&${node.source}" before this alias`,
+        'Define the anchor first, or quote a text that begins with *.',
+      )
+    );
   }
 
   /** The scalar as it is written, so that 1.10 stays 1.10; block and quoted texts by their value. */

@@ -28,14 +28,18 @@ export class RouteChecks {
 
   static path(reader: Reader, pattern: string, path: string): void {
     const body = pattern.endsWith('/**') ? pattern.slice(0, -3) : pattern;
-    if (body.includes('*')) reader.at(path, `"${pattern}" has a * where none may stand`, 'Use /x for one path, /x/** for all below, or { regex: ... }.');
-    else if (/[?#]/.test(body)) reader.at(path, `"${pattern}" has a query or fragment`, 'Match the path only; use the key query for parameters.');
-    else if (body.endsWith('/') && pattern.endsWith('/**')) reader.at(path, `"${pattern}" has two slashes before **`, `Write ${body.replace(/\/+$/, '')}/**.`);
+    if (body.includes('*'))
+      reader.at(path, `"${pattern}" has a * where none may stand`, 'Use /x for one path, /x/** for all below, or { regex: ... }.');
+    else if (/[?#]/.test(body))
+      reader.at(path, `"${pattern}" has a query or fragment`, 'Match the path only; use the key query for parameters.');
+    else if (body.endsWith('/') && pattern.endsWith('/**'))
+      reader.at(path, `"${pattern}" has two slashes before **`, `Write ${body.replace(/\/+$/, '')}/**.`);
   }
 
   static headers(reader: Reader, headers: ReadonlyMap<string, string | TextMatchSpec> | undefined, path: string): void {
     for (const [name, match] of headers ?? []) {
-      if (!HEADER_NAME.test(name) && !PSEUDO_HEADERS.has(name)) reader.at(`${path}.${name}`, `"${name}" is not a header name`, 'Header names have no spaces or colons.');
+      if (!HEADER_NAME.test(name) && !PSEUDO_HEADERS.has(name))
+        reader.at(`${path}.${name}`, `"${name}" is not a header name`, 'Header names have no spaces or colons.');
       if (typeof match !== 'string' && match.regex !== undefined) checkRegex(reader, match.regex, `${path}.${name}.regex`);
     }
   }
@@ -43,12 +47,17 @@ export class RouteChecks {
   #route(owner: string, route: RouteSpec, path: string): void {
     const actions = (['to', 'split', 'redirect', 'respond'] as const).filter((key) => route[key] !== undefined);
     if (actions.length > 1) {
-      this.#reader.at(`${path}.${actions[1]}`, `a route does one thing, here are ${actions.join(' and ')}`, 'Keep one of them, or make two routes.');
+      this.#reader.at(
+        `${path}.${actions[1]}`,
+        `a route does one thing, here are ${actions.join(' and ')}`,
+        'Keep one of them, or make two routes.',
+      );
     }
     const answers = route.redirect !== undefined || route.respond !== undefined;
     if (answers) {
       for (const key of ['timeout', 'retries', 'rewrite'] as const) {
-        if (route[key] !== undefined) this.#reader.at(`${path}.${key}`, `${key} has no effect on a route that answers by itself`, 'Take it away.');
+        if (route[key] !== undefined)
+          this.#reader.at(`${path}.${key}`, `${key} has no effect on a route that answers by itself`, 'Take it away.');
       }
     }
     if (route.match !== undefined) this.#match(route.match, `${path}.match`);
@@ -57,7 +66,8 @@ export class RouteChecks {
     this.#retries(route.retries, `${path}.retries`);
     this.#rewrite(route, path);
     const body = route.respond?.body ?? '';
-    if (Buffer.byteLength(body) > MAX_BODY) this.#reader.at(`${path}.respond.body`, `the body has more than ${MAX_BODY} bytes`, 'Make it shorter, or serve it from an endpoint.');
+    if (Buffer.byteLength(body) > MAX_BODY)
+      this.#reader.at(`${path}.respond.body`, `the body has more than ${MAX_BODY} bytes`, 'Make it shorter, or serve it from an endpoint.');
     this.#headers(route, path);
   }
 
@@ -67,7 +77,12 @@ export class RouteChecks {
     RouteChecks.headers(this.#reader, match.headers, `${path}.headers`);
     for (const [name, query] of match.query ?? []) {
       if (typeof query === 'string') continue;
-      if (query.not !== undefined) this.#reader.at(`${path}.query.${name}.not`, 'not is for headers only', 'Match the parameter that is there, or use present: false.');
+      if (query.not !== undefined)
+        this.#reader.at(
+          `${path}.query.${name}.not`,
+          'not is for headers only',
+          'Match the parameter that is there, or use present: false.',
+        );
       if (query.regex !== undefined) checkRegex(this.#reader, query.regex, `${path}.query.${name}.regex`);
     }
   }
@@ -75,8 +90,18 @@ export class RouteChecks {
   #pathMap(match: PathSpec, path: string): void {
     if (match.regex !== undefined) checkRegex(this.#reader, match.regex, `${path}.regex`);
     for (const key of ['exact', 'prefix'] as const) {
-      if (/[?#]/.test(match[key] ?? '')) this.#reader.at(`${path}.${key}`, `"${match[key]}" has a query or fragment`, 'Match the path only; use the key query for parameters.');
-      if (match[key]?.includes('*') === true) this.#reader.at(`${path}.${key}`, `"${match[key]}" is taken literally here, and has a *`, 'Write path: /x/** instead of a map, or use regex.');
+      if (/[?#]/.test(match[key] ?? ''))
+        this.#reader.at(
+          `${path}.${key}`,
+          `"${match[key]}" has a query or fragment`,
+          'Match the path only; use the key query for parameters.',
+        );
+      if (match[key]?.includes('*') === true)
+        this.#reader.at(
+          `${path}.${key}`,
+          `"${match[key]}" is taken literally here, and has a *`,
+          'Write path: /x/** instead of a map, or use regex.',
+        );
     }
   }
 
@@ -87,7 +112,8 @@ export class RouteChecks {
       total += share.weight;
       this.#destination(owner, share, `${path}[${index}]`);
       const key = JSON.stringify([share.service ?? owner, [...(share.labels ?? [])].sort()]);
-      if (seen.has(key)) this.#reader.at(`${path}[${index}]`, 'this destination stands in the split twice', 'Add the weights up in one entry.');
+      if (seen.has(key))
+        this.#reader.at(`${path}[${index}]`, 'this destination stands in the split twice', 'Add the weights up in one entry.');
       seen.add(key);
     });
     if (total === 0) this.#reader.at(path, 'all weights are 0', 'Give at least one destination a weight above 0.');
@@ -114,7 +140,15 @@ export class RouteChecks {
   #label(name: string, service: ServiceSpec, label: string, value: string, path: string): boolean {
     const labels = new Set(service.endpoints.flatMap((endpoint) => [...endpoint.labels.keys()]));
     if (!labels.has(label)) {
-      this.#reader.at(path, `no endpoint of "${name}" has a label "${label}"`, suggest(label, [...labels], labels.size === 0 ? 'Give endpoints labels: { address: "127.0.0.1:9080", labels: { version: v1 } }.' : 'Their labels'));
+      this.#reader.at(
+        path,
+        `no endpoint of "${name}" has a label "${label}"`,
+        suggest(
+          label,
+          [...labels],
+          labels.size === 0 ? 'Give endpoints labels: { address: "127.0.0.1:9080", labels: { version: v1 } }.' : 'Their labels',
+        ),
+      );
       return false;
     }
     const values = new Set(service.endpoints.flatMap((endpoint) => endpoint.labels.get(label) ?? []));
@@ -132,12 +166,16 @@ export class RouteChecks {
 
   #rewrite(route: RouteSpec, path: string): void {
     const { rewrite, redirect } = route;
-    if (rewrite?.path !== undefined && rewrite.regex !== undefined) this.#reader.at(`${path}.rewrite.regex`, 'path and regex both rewrite the path', 'Keep one of them.');
+    if (rewrite?.path !== undefined && rewrite.regex !== undefined)
+      this.#reader.at(`${path}.rewrite.regex`, 'path and regex both rewrite the path', 'Keep one of them.');
     if (rewrite?.regex !== undefined) checkRegex(this.#reader, rewrite.regex.pattern, `${path}.rewrite.regex.pattern`);
-    if (rewrite?.host !== undefined && !isAuthority(rewrite.host)) this.#reader.at(`${path}.rewrite.host`, `"${rewrite.host}" is not a host`, 'Write a name, perhaps with a port.');
+    if (rewrite?.host !== undefined && !isAuthority(rewrite.host))
+      this.#reader.at(`${path}.rewrite.host`, `"${rewrite.host}" is not a host`, 'Write a name, perhaps with a port.');
     if (redirect === undefined) return;
-    if (redirect.path !== undefined && redirect.prefix !== undefined) this.#reader.at(`${path}.redirect.prefix`, 'path and prefix both change the path', 'Keep one of them.');
-    if (redirect.host !== undefined && !isAuthority(redirect.host)) this.#reader.at(`${path}.redirect.host`, `"${redirect.host}" is not a host`, 'Write a name without a scheme.');
+    if (redirect.path !== undefined && redirect.prefix !== undefined)
+      this.#reader.at(`${path}.redirect.prefix`, 'path and prefix both change the path', 'Keep one of them.');
+    if (redirect.host !== undefined && !isAuthority(redirect.host))
+      this.#reader.at(`${path}.redirect.host`, `"${redirect.host}" is not a host`, 'Write a name without a scheme.');
     const changes = (['scheme', 'host', 'port', 'path', 'prefix'] as const).some((key) => redirect[key] !== undefined);
     if (!changes) this.#reader.at(`${path}.redirect`, 'the redirect leads back to the same URL', 'Add scheme, host, port, path or prefix.');
   }
@@ -167,6 +205,10 @@ function checkRegex(reader: Reader, pattern: string, path: string): void {
   } catch (error) {
     const reason = error instanceof ConfigProblem ? error.reason : String(error);
     const lookaround = /\(\?<?[=!]|\\[1-9]/.test(pattern);
-    reader.at(path, reason, lookaround ? 'RE2 has no look-around and no back-references.' : 'Escape characters such as ( [ { with a backslash.');
+    reader.at(
+      path,
+      reason,
+      lookaround ? 'RE2 has no look-around and no back-references.' : 'Escape characters such as ( [ { with a backslash.',
+    );
   }
 }

@@ -1,9 +1,34 @@
 /** The part of the table of keys that says what a route can do; see `shapes.ts`. */
-import { text, list, shape, oneOf, integer, either, BOOLEAN, DURATION, POSITIVE_DURATION, PERCENT, PORT, header, headerValues, textMatches, labels, method, pathPattern } from './spec-parts.ts';
+import {
+  text,
+  list,
+  shape,
+  oneOf,
+  integer,
+  either,
+  BOOLEAN,
+  DURATION,
+  POSITIVE_DURATION,
+  PERCENT,
+  PORT,
+  header,
+  headerValues,
+  textMatches,
+  labels,
+  method,
+  pathPattern,
+} from './spec-parts.ts';
 import type { ShapeSpec } from './type-spec.ts';
 
 export const HTTP_CONDITIONS = [
-  '5xx', 'gateway-error', 'reset', 'reset-before-request', 'connect-failure', 'refused-stream', 'retriable-4xx', 'envoy-ratelimited',
+  '5xx',
+  'gateway-error',
+  'reset',
+  'reset-before-request',
+  'connect-failure',
+  'refused-stream',
+  'retriable-4xx',
+  'envoy-ratelimited',
 ] as const;
 export const GRPC_CONDITIONS = ['cancelled', 'deadline-exceeded', 'internal', 'resource-exhausted', 'unavailable'] as const;
 
@@ -11,11 +36,35 @@ export const ROUTE_SHAPES = {
   route: {
     keys: {
       name: { type: text('canary'), doc: 'Shown in metrics, spans and messages.', default: 'the match in short', example: 'canary' },
-      match: { type: shape('match'), doc: 'All parts must match.', default: 'every request', example: '{ path: /reviews/**, headers: { x-user: ana } }' },
-      to: { type: shape('destination'), doc: 'Where to send it.', default: 'all endpoints of this service', example: '{ labels: { version: v2 } }' },
-      split: { type: list(shape('share'), true), doc: 'Destinations with weights.', example: '[{ weight: 90, labels: { version: v1 } }, { weight: 10, labels: { version: v2 } }]' },
-      timeout: { type: DURATION, doc: 'Limit for the call with all its attempts. 0s: none.', default: 'that of the service', example: '2s' },
-      retries: { type: shape('retries'), doc: 'When and how often to try again.', default: 'that of the service', example: '{ attempts: 3, on: [connect-failure, 503] }' },
+      match: {
+        type: shape('match'),
+        doc: 'All parts must match.',
+        default: 'every request',
+        example: '{ path: /reviews/**, headers: { x-user: ana } }',
+      },
+      to: {
+        type: shape('destination'),
+        doc: 'Where to send it.',
+        default: 'all endpoints of this service',
+        example: '{ labels: { version: v2 } }',
+      },
+      split: {
+        type: list(shape('share'), true),
+        doc: 'Destinations with weights.',
+        example: '[{ weight: 90, labels: { version: v1 } }, { weight: 10, labels: { version: v2 } }]',
+      },
+      timeout: {
+        type: DURATION,
+        doc: 'Limit for the call with all its attempts. 0s: none.',
+        default: 'that of the service',
+        example: '2s',
+      },
+      retries: {
+        type: shape('retries'),
+        doc: 'When and how often to try again.',
+        default: 'that of the service',
+        example: '{ attempts: 3, on: [connect-failure, 503] }',
+      },
       redirect: { type: shape('redirect'), doc: 'Answer with a redirect.', example: '{ scheme: https }' },
       respond: { type: shape('respond'), doc: 'Answer without any upstream.', example: '{ status: 503, body: closed }' },
       rewrite: { type: shape('rewrite'), doc: 'Change path or host before sending.', example: '{ path: /v1 }' },
@@ -32,12 +81,30 @@ export const ROUTE_SHAPES = {
   },
   match: {
     keys: {
-      path: { type: either(pathPattern, shape('path match')), doc: '`/x` that path exactly; `/x/**` that path and everything below; or a map. The query does not count.', default: 'any', example: '/reviews/**' },
+      path: {
+        type: either(pathPattern, shape('path match')),
+        doc: '`/x` that path exactly; `/x/**` that path and everything below; or a map. The query does not count.',
+        default: 'any',
+        example: '/reviews/**',
+      },
       method: { type: either(method, list(method, true)), doc: 'One method, or a list.', default: 'any', example: '[GET, HEAD]' },
-      headers: { type: textMatches('header name', true), doc: 'By name: the exact value, or a map.', default: 'any', example: '{ x-user: ana }' },
-      query: { type: textMatches('query parameter', false), doc: 'By parameter: the exact value, or a map.', default: 'any', example: '{ version: "2" }' },
+      headers: {
+        type: textMatches('header name', true),
+        doc: 'By name: the exact value, or a map.',
+        default: 'any',
+        example: '{ x-user: ana }',
+      },
+      query: {
+        type: textMatches('query parameter', false),
+        doc: 'By parameter: the exact value, or a map.',
+        default: 'any',
+        example: '{ version: "2" }',
+      },
     },
-    later: { fraction: 'Matching a share of requests comes with a later release; use split', cookies: 'Cookie matching comes with a later release; match the header cookie by regex' },
+    later: {
+      fraction: 'Matching a share of requests comes with a later release; use split',
+      cookies: 'Cookie matching comes with a later release; match the header cookie by regex',
+    },
   },
   'path match': {
     keys: {
@@ -77,15 +144,35 @@ export const ROUTE_SHAPES = {
   retries: {
     keys: {
       attempts: { type: integer(1, 100), doc: 'Tries in all, the first included.', default: '2', example: '3' },
-      on: { type: list({ kind: 'condition', values: [...HTTP_CONDITIONS, ...GRPC_CONDITIONS] }, true), doc: `What is tried again: status codes from 400 to 599, ${[...HTTP_CONDITIONS, ...GRPC_CONDITIONS].map((name) => `\`${name}\``).join(', ')}.`, default: '[connect-failure, refused-stream, unavailable]', example: '[connect-failure, 503]' },
+      on: {
+        type: list({ kind: 'condition', values: [...HTTP_CONDITIONS, ...GRPC_CONDITIONS] }, true),
+        doc: `What is tried again: status codes from 400 to 599, ${[...HTTP_CONDITIONS, ...GRPC_CONDITIONS].map((name) => `\`${name}\``).join(', ')}.`,
+        default: '[connect-failure, refused-stream, unavailable]',
+        example: '[connect-failure, 503]',
+      },
       perTry: { type: POSITIVE_DURATION, doc: 'Limit for one attempt. HTTP only, as gRPC has none.', default: 'none', example: '500ms' },
-      budget: { type: PERCENT, doc: 'Retries in flight may be at most this share of all requests in flight, but at least 3. One value per destination; replaces limits.maxRetries.', default: 'none', example: '20%' },
-      backoff: { type: shape('backoff'), doc: 'Pause before a retry: random, and growing.', default: '{ base: 25ms, max: 250ms }', example: '{ base: 100ms }' },
+      budget: {
+        type: PERCENT,
+        doc: 'Retries in flight may be at most this share of all requests in flight, but at least 3. One value per destination; replaces limits.maxRetries.',
+        default: 'none',
+        example: '20%',
+      },
+      backoff: {
+        type: shape('backoff'),
+        doc: 'Pause before a retry: random, and growing.',
+        default: '{ base: 25ms, max: 250ms }',
+        example: '{ base: 100ms }',
+      },
     },
   },
   backoff: {
     keys: {
-      base: { type: POSITIVE_DURATION, doc: 'The first pause is random between 0 and this; later ones double.', default: '25ms', example: '100ms' },
+      base: {
+        type: POSITIVE_DURATION,
+        doc: 'The first pause is random between 0 and this; later ones double.',
+        default: '25ms',
+        example: '100ms',
+      },
       max: { type: POSITIVE_DURATION, doc: 'No pause is longer.', default: 'ten times base', example: '2s' },
     },
   },
@@ -109,7 +196,11 @@ export const ROUTE_SHAPES = {
   rewrite: {
     keys: {
       path: { type: pathPattern, doc: 'Replaces the part of the path that matched (all of it for an exact match).', example: '/v1' },
-      regex: { type: shape('rewrite regex'), doc: 'Replaces what a regular expression finds in the path.', example: '{ pattern: "^/old/", substitution: /new/ }' },
+      regex: {
+        type: shape('rewrite regex'),
+        doc: 'Replaces what a regular expression finds in the path.',
+        example: '{ pattern: "^/old/", substitution: /new/ }',
+      },
       host: { type: text('reviews.internal'), doc: 'New host header.', default: 'as it was', example: 'reviews.internal' },
     },
   },

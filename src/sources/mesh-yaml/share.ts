@@ -21,7 +21,10 @@ function shareValue(previous: unknown, next: unknown): unknown {
   if (Object.is(previous, next)) return next;
   if (!isContainer(next)) return equalBytes(previous, next) ? previous : next;
   if (Array.isArray(next)) return shareList(Array.isArray(previous) ? (previous as readonly unknown[]) : [], next);
-  return shareRecord(isContainer(previous) && !Array.isArray(previous) ? (previous as Readonly<Record<string, unknown>>) : undefined, next as Readonly<Record<string, unknown>>);
+  return shareRecord(
+    isContainer(previous) && !Array.isArray(previous) ? (previous as Readonly<Record<string, unknown>>) : undefined,
+    next as Readonly<Record<string, unknown>>,
+  );
 }
 
 /** An element is compared with the one at its index and, where the list grew or shrank, at its distance from the end. */

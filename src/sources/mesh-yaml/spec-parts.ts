@@ -17,10 +17,19 @@ export const PORT = integer(1, 65_535);
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 export const header = pattern(HEADER_NAME, 'a header name', 'x-user');
 export const headerValues: TypeSpec = { kind: 'map', of: text('ana'), keys: 'header name', lowerCase: true };
-export const textMatches = (keys: string, lowerCase: boolean): TypeSpec => ({ kind: 'map', of: either(text('ana'), shape('text match')), keys, lowerCase });
+export const textMatches = (keys: string, lowerCase: boolean): TypeSpec => ({
+  kind: 'map',
+  of: either(text('ana'), shape('text match')),
+  keys,
+  lowerCase,
+});
 export const labels: TypeSpec = { kind: 'map', of: text('v2'), keys: 'label' };
 export const method = pattern(/^[A-Z][A-Z-]*$/, 'an HTTP method in capitals', 'GET');
 export const spiffe = pattern(/^spiffe:\/\/[a-z0-9._-]+(\/[A-Za-z0-9._-]+)+$/, 'a SPIFFE id', 'spiffe://dev/reviews');
-export const spiffePattern = pattern(/^(\*|spiffe:\/\/[a-z0-9._-]+(\/[A-Za-z0-9._-]+)*(\/\*)?)$/, 'a SPIFFE id, perhaps ending in /*', 'spiffe://dev/web');
+export const spiffePattern = pattern(
+  /^(\*|spiffe:\/\/[a-z0-9._-]+(\/[A-Za-z0-9._-]+)*(\/\*)?)$/,
+  'a SPIFFE id, perhaps ending in /*',
+  'spiffe://dev/web',
+);
 export const pathPattern = pattern(/^\//, 'a path that begins with /', '/reviews/**');
 export const mtls = { type: oneOf('strict', 'off'), default: 'off' } as const;

@@ -375,4 +375,3 @@ export class EndpointsReader {
     this.#dropOverloads.push({ category, numerator: Math.min(numerator, parts), denominator: parts }); // rule 39: above 100 % is always
   }
 }
-

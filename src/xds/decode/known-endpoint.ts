@@ -25,7 +25,15 @@ export class KnownEndpoint {
     this.#shift = 0;
   }
 
-  same(index: number, host: string, port: number, hostname: string, weight: number, health: HealthStatus, metadata: Uint8Array | undefined): EndpointConfig | undefined {
+  same(
+    index: number,
+    host: string,
+    port: number,
+    hostname: string,
+    weight: number,
+    health: HealthStatus,
+    metadata: Uint8Array | undefined,
+  ): EndpointConfig | undefined {
     const endpoints = this.#endpoints;
     if (endpoints === undefined) return undefined;
     let known = endpoints[index + this.#shift];
@@ -40,7 +48,8 @@ export class KnownEndpoint {
       }
     }
     if (known === undefined || known.port !== port || known.host !== host) return undefined;
-    const unchanged = known.weight === weight && known.health === health && known.hostname === hostname && sameBytes(known.metadata, metadata);
+    const unchanged =
+      known.weight === weight && known.health === health && known.hostname === hostname && sameBytes(known.metadata, metadata);
     return unchanged ? known : undefined;
   }
 }

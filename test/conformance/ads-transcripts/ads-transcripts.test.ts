@@ -45,7 +45,12 @@ class Player {
     else if ('connect' in step) transport.stream.connect();
     else if ('server' in step) {
       const [kind, version, nonce, ...resources] = step.server;
-      transport.stream.respond(kind, version, nonce, resources.map((text) => any(kind as ResourceKind, text)));
+      transport.stream.respond(
+        kind,
+        version,
+        nonce,
+        resources.map((text) => any(kind as ResourceKind, text)),
+      );
     } else if ('wrapped' in step) {
       const [kind, version, nonce, ...resources] = step.wrapped;
       const entries = resources.map((text) => wrapped(text.split(/[=!]/)[0] ?? '', text.endsWith('!') ? undefined : any(kind, text)));

@@ -61,7 +61,12 @@ export const TRANSCRIPTS: readonly Transcript[] = [
       { want: 'cluster:a' },
       { connect: true },
       { server: ['cluster', '1', 'x', 'a'] },
-      { client: [{ type: 'cluster', names: ['a'], node: 'n1' }, { type: 'cluster', version: '1', nonce: 'x', names: ['a'] }] },
+      {
+        client: [
+          { type: 'cluster', names: ['a'], node: 'n1' },
+          { type: 'cluster', version: '1', nonce: 'x', names: ['a'] },
+        ],
+      },
       { want: 'cluster:a cluster:b' },
       { client: [{ type: 'cluster', version: '1', nonce: 'x', names: ['a', 'b'] }] },
       { want: 'cluster:b' },
@@ -79,7 +84,12 @@ export const TRANSCRIPTS: readonly Transcript[] = [
     steps: [
       { want: 'endpoints:a' },
       { want: 'endpoints:a endpoints:b' },
-      { client: [{ type: 'endpoints', names: ['a'], node: 'n1' }, { type: 'endpoints', names: ['a', 'b'] }] },
+      {
+        client: [
+          { type: 'endpoints', names: ['a'], node: 'n1' },
+          { type: 'endpoints', names: ['a', 'b'] },
+        ],
+      },
     ],
   },
   {
@@ -95,7 +105,10 @@ export const TRANSCRIPTS: readonly Transcript[] = [
           { type: 'cluster', names: ['a', 'b', 'c'], node: 'n1' },
           { type: 'cluster', version: '1', nonce: 'n1', names: ['a', 'b', 'c'] },
           {
-            type: 'cluster', version: '1', nonce: 'n2', names: ['a', 'b', 'c'],
+            type: 'cluster',
+            version: '1',
+            nonce: 'n2',
+            names: ['a', 'b', 'c'],
             nack: '3: Cluster response rejected: resource "a" at some.field: bad a;\nresource "c" at some.field: bad c',
           },
         ],
@@ -118,7 +131,12 @@ export const TRANSCRIPTS: readonly Transcript[] = [
       {
         client: [
           { type: 'routes', names: ['r'], node: 'n1' },
-          { type: 'routes', nonce: 'n1', names: ['r'], nack: '3: RouteConfiguration response rejected: resource "r" at some.field: bad regex' },
+          {
+            type: 'routes',
+            nonce: 'n1',
+            names: ['r'],
+            nack: '3: RouteConfiguration response rejected: resource "r" at some.field: bad regex',
+          },
         ],
       },
       { state: { 'routes:r': 'failed:routes "r" at some.field: bad regex' } },
@@ -229,7 +247,13 @@ export const TRANSCRIPTS: readonly Transcript[] = [
         client: [
           { type: 'listener', names: ['a', 'b'], node: 'n1' },
           { type: 'listener', version: '1', nonce: 'n1', names: ['a', 'b'] },
-          { type: 'listener', version: '1', nonce: 'n2', names: ['a', 'b'], nack: '3: Listener response rejected: resources[1]: cannot be read (mute)' },
+          {
+            type: 'listener',
+            version: '1',
+            nonce: 'n2',
+            names: ['a', 'b'],
+            nack: '3: Listener response rejected: resources[1]: cannot be read (mute)',
+          },
         ],
       },
       { state: { 'listener:a': 'present:A2', 'listener:b': 'present:B' } },
@@ -245,7 +269,9 @@ export const TRANSCRIPTS: readonly Transcript[] = [
         client: [
           { type: 'routes', names: ['a'], node: 'n1' },
           {
-            type: 'routes', nonce: 'n1', names: ['a'],
+            type: 'routes',
+            nonce: 'n1',
+            names: ['a'],
             nack: '3: RouteConfiguration response rejected: resources[0]: type is "type.googleapis.com/envoy.config.cluster.v3.Cluster", expected "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"',
           },
         ],
@@ -262,7 +288,12 @@ export const TRANSCRIPTS: readonly Transcript[] = [
       {
         client: [
           { type: 'cluster', names: ['a'], node: 'n1' },
-          { type: 'cluster', nonce: 'n1', names: ['a'], nack: '3: Cluster response rejected: resource "a": is more than once in the response' },
+          {
+            type: 'cluster',
+            nonce: 'n1',
+            names: ['a'],
+            nack: '3: Cluster response rejected: resource "a": is more than once in the response',
+          },
         ],
       },
       { state: { 'cluster:a': 'present:A' } },
@@ -274,7 +305,12 @@ export const TRANSCRIPTS: readonly Transcript[] = [
       { want: 'cluster:a' },
       { connect: true },
       { server: ['cluster', '1', 'n1', 'a=A', 'z=bad', 'y=Y'] },
-      { client: [{ type: 'cluster', names: ['a'], node: 'n1' }, { type: 'cluster', version: '1', nonce: 'n1', names: ['a'] }] },
+      {
+        client: [
+          { type: 'cluster', names: ['a'], node: 'n1' },
+          { type: 'cluster', version: '1', nonce: 'n1', names: ['a'] },
+        ],
+      },
       { state: { 'cluster:y': 'waiting' } },
     ],
   },
@@ -307,7 +343,13 @@ export const TRANSCRIPTS: readonly Transcript[] = [
           { type: 'listener', names: ['a', 'b'], node: 'n1' },
           { type: 'listener', version: '1', nonce: 'n1', names: ['a', 'b'] },
           { type: 'listener', version: '1', nonce: 'n2', names: ['a', 'b'] },
-          { type: 'listener', version: '1', nonce: 'n3', names: ['a', 'b'], nack: '3: Listener response rejected: resource "a" at some.field: bad' },
+          {
+            type: 'listener',
+            version: '1',
+            nonce: 'n3',
+            names: ['a', 'b'],
+            nack: '3: Listener response rejected: resource "a" at some.field: bad',
+          },
         ],
       },
     ],
@@ -321,7 +363,12 @@ export const TRANSCRIPTS: readonly Transcript[] = [
       {
         client: [
           { type: 'cluster', names: ['a', 'b'], node: 'n1' },
-          { type: 'cluster', nonce: 'n1', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a": cannot be decoded: fault in the decoder' },
+          {
+            type: 'cluster',
+            nonce: 'n1',
+            names: ['a', 'b'],
+            nack: '3: Cluster response rejected: resource "a": cannot be decoded: fault in the decoder',
+          },
         ],
       },
       { state: { 'cluster:b': 'present:B' } },
@@ -345,12 +392,20 @@ export const TRANSCRIPTS: readonly Transcript[] = [
       { advance: 199 },
       { client: [] },
       { advance: 1 },
-      { client: [{ type: 'cluster', nonce: 'n2', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' }] },
+      {
+        client: [
+          { type: 'cluster', nonce: 'n2', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' },
+        ],
+      },
       { server: ['cluster', '1', 'n3', 'a=bad', 'b=B'] },
       { advance: 319 },
       { client: [] },
       { advance: 1 },
-      { client: [{ type: 'cluster', nonce: 'n3', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' }] },
+      {
+        client: [
+          { type: 'cluster', nonce: 'n3', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' },
+        ],
+      },
       { server: ['cluster', '2', 'n4', 'a=A', 'b=B'] },
       { client: [{ type: 'cluster', version: '2', nonce: 'n4', names: ['a', 'b'] }] },
     ],
@@ -366,7 +421,9 @@ export const TRANSCRIPTS: readonly Transcript[] = [
         client: [
           { type: 'cluster', names: ['a', 'b'], node: 'n1' },
           {
-            type: 'cluster', nonce: 'n1', names: ['a', 'b'],
+            type: 'cluster',
+            nonce: 'n1',
+            names: ['a', 'b'],
             nack: '3: Cluster response rejected: resource "a" at some.field: bad 1;\nresource "b" at some.field: bad 2',
           },
         ],
@@ -382,7 +439,12 @@ export const TRANSCRIPTS: readonly Transcript[] = [
       {
         client: [
           { type: 'cluster', names: ['a'], node: 'n1' },
-          { type: 'cluster', nonce: 'n1', names: ['a'], nack: '3: Cluster response rejected: resource "a": is more than once in the response' },
+          {
+            type: 'cluster',
+            nonce: 'n1',
+            names: ['a'],
+            nack: '3: Cluster response rejected: resource "a": is more than once in the response',
+          },
         ],
       },
       { state: { 'cluster:a': 'present:late 1', 'cluster:z': 'waiting' } },
@@ -397,21 +459,43 @@ export const TRANSCRIPTS: readonly Transcript[] = [
       { connect: true },
       { server: ['cluster', '1', 'n1', 'a=bad'] },
       { server: ['cluster', '1', 'n2', 'a=bad'] },
-      { client: [{ type: 'cluster', names: ['a'], node: 'n1' }, { type: 'cluster', nonce: 'n1', names: ['a'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' }] },
+      {
+        client: [
+          { type: 'cluster', names: ['a'], node: 'n1' },
+          { type: 'cluster', nonce: 'n1', names: ['a'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' },
+        ],
+      },
       { want: 'cluster:a cluster:b' },
-      { client: [{ type: 'cluster', nonce: 'n2', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' }] },
+      {
+        client: [
+          { type: 'cluster', nonce: 'n2', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' },
+        ],
+      },
       { server: ['cluster', '1', 'n3', 'a=bad'] },
       { server: ['cluster', '1', 'n4', 'a=bad'] },
-      { client: [{ type: 'cluster', nonce: 'n3', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' }] },
+      {
+        client: [
+          { type: 'cluster', nonce: 'n3', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' },
+        ],
+      },
       { advance: 10_000 },
-      { client: [{ type: 'cluster', nonce: 'n4', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' }] },
+      {
+        client: [
+          { type: 'cluster', nonce: 'n4', names: ['a', 'b'], nack: '3: Cluster response rejected: resource "a" at some.field: bad' },
+        ],
+      },
     ],
   },
   {
     title: 'wildcard (sidecar view): LDS and CDS without names, every resource taken, absence deletes; RDS by name',
     wildcard: true,
     steps: [
-      { client: [{ type: 'listener', names: [], node: 'n1' }, { type: 'cluster', names: [] }] },
+      {
+        client: [
+          { type: 'listener', names: [], node: 'n1' },
+          { type: 'cluster', names: [] },
+        ],
+      },
       { connect: true },
       { server: ['listener', '1', 'n1', 'l1=A', 'l2=B'] },
       { client: [{ type: 'listener', version: '1', nonce: 'n1', names: [] }] },
@@ -426,10 +510,26 @@ export const TRANSCRIPTS: readonly Transcript[] = [
       { client: [] },
       { state: { 'listener:l1': 'waiting' } },
       { server: ['listener', '3', 'n3', 'l9=bad'] },
-      { client: [{ type: 'listener', version: '2', nonce: 'n3', names: [], nack: '3: Listener response rejected: resource "l9" at some.field: bad' }] },
+      {
+        client: [
+          {
+            type: 'listener',
+            version: '2',
+            nonce: 'n3',
+            names: [],
+            nack: '3: Listener response rejected: resource "l9" at some.field: bad',
+          },
+        ],
+      },
       { end: [14, ''] },
       { advance: 1000 },
-      { client: [{ type: 'listener', version: '2', names: [], node: 'n1' }, { type: 'routes', names: ['80'] }, { type: 'cluster', names: [] }] },
+      {
+        client: [
+          { type: 'listener', version: '2', names: [], node: 'n1' },
+          { type: 'routes', names: ['80'] },
+          { type: 'cluster', names: [] },
+        ],
+      },
     ],
   },
   {

@@ -10,7 +10,16 @@ interface Row {
   readonly name?: string;
   readonly protocol?: 'http' | 'grpc';
   readonly use?: 'route' | 'rbac';
-  readonly match: { present?: boolean; exact?: string; prefix?: string; suffix?: string; contains?: string; regex?: string; range?: [string, string]; ignoreCase?: boolean };
+  readonly match: {
+    present?: boolean;
+    exact?: string;
+    prefix?: string;
+    suffix?: string;
+    contains?: string;
+    regex?: string;
+    range?: [string, string];
+    ignoreCase?: boolean;
+  };
   readonly value?: string | null;
   readonly values?: readonly string[];
   readonly invert?: boolean;
@@ -36,7 +45,14 @@ const rows = table.rows as unknown as readonly Row[];
 
 describe('header matchers (Envoy R-21, gRFC A28, A41)', () => {
   test.each(rows.map((row) => [JSON.stringify(row), row] as const))('%s', (_name, row) => {
-    const head: RequestHead = { protocol: row.protocol ?? 'http', method: 'POST', scheme: 'http', authority: 'shop.test:8080', path: '/p?q=1', headers: headersOf(row) };
+    const head: RequestHead = {
+      protocol: row.protocol ?? 'http',
+      method: 'POST',
+      scheme: 'http',
+      authority: 'shop.test:8080',
+      path: '/p?q=1',
+      headers: headersOf(row),
+    };
     expect(compileHeader(configOf(row), row.use)(head)).toBe(row.is);
     if (row.name === undefined) expect(compileReplyHeader(configOf(row))(head.headers)).toBe(row.is);
   });

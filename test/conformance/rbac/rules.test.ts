@@ -27,7 +27,14 @@ function callOf(row: Row): InboundCall {
   const [remoteAddress, remotePort] = row.remote ?? ['127.0.0.1', 40_000];
   const tls = row.tls === undefined ? undefined : { authenticated: true, uriSans: [], dnsSans: [], subject: '', ...row.tls };
   return new InboundCall(
-    { protocol: row.call ?? 'http', method: row.method ?? 'GET', scheme: 'http', authority: row.authority ?? 'shop', path: row.path ?? '/', headers: new HeaderList(row.headers ?? []) },
+    {
+      protocol: row.call ?? 'http',
+      method: row.method ?? 'GET',
+      scheme: 'http',
+      authority: row.authority ?? 'shop',
+      path: row.path ?? '/',
+      headers: new HeaderList(row.headers ?? []),
+    },
     { localAddress, localPort, remoteAddress, remotePort, tls },
     () => Promise.reject(new Error('not reached')),
   );
@@ -51,6 +58,8 @@ describe('RBAC rules (gRFC A41)', () => {
 
   test.each(rejected.map((row) => [JSON.stringify(row), row] as const))('rejects %s', (_name, row) => {
     const parse = (): unknown => rbacFilter.parse(filterConfig({ rules: rulesOf(row, 'ALLOW') }), parseContext());
-    expect(parse).toThrow(expect.objectContaining({ name: 'ConfigProblem', field: expect.stringMatching(`^rules\\.policies\\["p"\\].*${row.field}`) }));
+    expect(parse).toThrow(
+      expect.objectContaining({ name: 'ConfigProblem', field: expect.stringMatching(`^rules\\.policies\\["p"\\].*${row.field}`) }),
+    );
   });
 });

@@ -20,7 +20,12 @@ import rewrites from './rewrites.json' with { type: 'json' };
 import virtualHosts from './virtual-hosts.json' with { type: 'json' };
 
 const random = new ScriptedRandom(0);
-const transport: Transport = { name: 'none', connect: () => { throw new Error('not connected here'); } };
+const transport: Transport = {
+  name: 'none',
+  connect: () => {
+    throw new Error('not connected here');
+  },
+};
 
 interface PathSpec {
   readonly prefix?: string;
@@ -37,7 +42,12 @@ function pathOf(spec: PathSpec): RouteMatchConfig['path'] {
 }
 
 describe('virtual hosts', () => {
-  for (const { name, hosts, asks, ignorePort } of virtualHosts.tables as unknown as { name: string; hosts: Record<string, string[]>; asks: Record<string, string | null>; ignorePort?: boolean }[]) {
+  for (const { name, hosts, asks, ignorePort } of virtualHosts.tables as unknown as {
+    name: string;
+    hosts: Record<string, string[]>;
+    asks: Record<string, string | null>;
+    ignorePort?: boolean;
+  }[]) {
     const config = routeConfig({
       ignorePortInHostMatching: ignorePort ?? false,
       virtualHosts: Object.entries(hosts).map(([host, domains]) => virtualHost({ name: host, domains, routes: [route()] })),
@@ -53,11 +63,17 @@ describe('virtual hosts', () => {
 });
 
 describe('path specifiers', () => {
-  for (const row of paths.rows as unknown as (PathSpec & { grpc?: boolean; headers?: Record<string, string>; yes: string[]; no: string[] })[]) {
+  for (const row of paths.rows as unknown as (PathSpec & {
+    grpc?: boolean;
+    headers?: Record<string, string>;
+    yes: string[];
+    no: string[];
+  })[]) {
     const entry = route({ match: { path: pathOf(row), grpc: row.grpc ?? false } });
     const table = new RouteTable(routeConfig({ virtualHosts: [virtualHost({ routes: [entry] })] }), () => true);
     test(JSON.stringify(row), () => {
-      const matches = (path: string): boolean => table.match({ head: requestHead({ path }, row.headers), matchedLength: -1 }, random) ?? false;
+      const matches = (path: string): boolean =>
+        table.match({ head: requestHead({ path }, row.headers), matchedLength: -1 }, random) ?? false;
       expect(row.yes.filter((path) => !matches(path))).toEqual([]);
       expect(row.no.filter(matches)).toEqual([]);
     });
@@ -65,7 +81,14 @@ describe('path specifiers', () => {
 });
 
 interface RedirectRow {
-  readonly action: { scheme?: string; httpsRedirect?: boolean; host?: string; port?: number; stripQuery?: boolean; path?: { full?: string; prefix?: string; regex?: string; substitution?: string } };
+  readonly action: {
+    scheme?: string;
+    httpsRedirect?: boolean;
+    host?: string;
+    port?: number;
+    stripQuery?: boolean;
+    path?: { full?: string; prefix?: string; regex?: string; substitution?: string };
+  };
   readonly prefix?: string;
   readonly from: string;
   readonly proto?: string;
@@ -78,26 +101,49 @@ function redirectOf({ action }: RedirectRow): RedirectActionConfig {
   if (path?.full !== undefined) target = { kind: 'full', value: path.full };
   else if (path?.prefix !== undefined) target = { kind: 'prefix', value: path.prefix };
   else if (path?.regex !== undefined) target = { kind: 'regex', pattern: path.regex, substitution: path.substitution ?? '' };
-  return { kind: 'redirect', status: 302, scheme: action.scheme, httpsRedirect: action.httpsRedirect ?? false, host: action.host, port: action.port, path: target, stripQuery: action.stripQuery ?? false };
+  return {
+    kind: 'redirect',
+    status: 302,
+    scheme: action.scheme,
+    httpsRedirect: action.httpsRedirect ?? false,
+    host: action.host,
+    port: action.port,
+    path: target,
+    stripQuery: action.stripQuery ?? false,
+  };
 }
 
 describe('redirects', () => {
-  test.each((redirects.rows as unknown as RedirectRow[]).map((row) => [`${row.from} -> ${row.to}`, row] as const))('%s', async (_name, row) => {
-    const url = /^(\w+):\/\/([^/]+)(.*)$/.exec(row.from);
-    const entry = route({ match: { path: { kind: 'prefix', value: row.prefix ?? '/', caseSensitive: true } }, action: redirectOf(row) });
-    const head = requestHead({ scheme: url?.[1] ?? '', authority: url?.[2] ?? '', path: url?.[3] ?? '' }, row.proto === undefined ? {} : { 'x-forwarded-proto': row.proto });
-    const call = new OutboundCall(head, { replayable: true }, transport);
-    const table = new RouteTable(routeConfig({ virtualHosts: [virtualHost({ routes: [entry] })] }), answer);
-    const reply = await table.match(call, random)?.handle(call);
-    expect(reply?.status).toBe(302);
-    expect(reply?.headers.get('location')).toBe(row.to);
-    expect(reply?.failure).toBeUndefined();
-  });
+  test.each((redirects.rows as unknown as RedirectRow[]).map((row) => [`${row.from} -> ${row.to}`, row] as const))(
+    '%s',
+    async (_name, row) => {
+      const url = /^(\w+):\/\/([^/]+)(.*)$/.exec(row.from);
+      const entry = route({ match: { path: { kind: 'prefix', value: row.prefix ?? '/', caseSensitive: true } }, action: redirectOf(row) });
+      const head = requestHead(
+        { scheme: url?.[1] ?? '', authority: url?.[2] ?? '', path: url?.[3] ?? '' },
+        row.proto === undefined ? {} : { 'x-forwarded-proto': row.proto },
+      );
+      const call = new OutboundCall(head, { replayable: true }, transport);
+      const table = new RouteTable(routeConfig({ virtualHosts: [virtualHost({ routes: [entry] })] }), answer);
+      const reply = await table.match(call, random)?.handle(call);
+      expect(reply?.status).toBe(302);
+      expect(reply?.headers.get('location')).toBe(row.to);
+      expect(reply?.failure).toBeUndefined();
+    },
+  );
 });
 
 interface RewriteRow {
   readonly match: PathSpec;
-  readonly action: { prefix?: string; regex?: [string, string]; host?: string; hostHeader?: string; hostRegex?: [string, string]; weightedHost?: string; appendXForwardedHost?: boolean };
+  readonly action: {
+    prefix?: string;
+    regex?: [string, string];
+    host?: string;
+    hostHeader?: string;
+    hostRegex?: [string, string];
+    weightedHost?: string;
+    appendXForwardedHost?: boolean;
+  };
   readonly headers?: Record<string, string>;
   readonly path?: [string, string];
   readonly host?: [string, string];
@@ -109,21 +155,40 @@ function contextOf({ match, action }: RewriteRow): { entry: ReturnType<typeof ro
   const entry = route({
     match: { path: pathOf(match) },
     action: forward({
-      pathRewrite: prefix !== undefined ? { kind: 'prefix', value: prefix } : regex === undefined ? undefined : { kind: 'regex', pattern: regex[0], substitution: regex[1] },
+      pathRewrite:
+        prefix !== undefined
+          ? { kind: 'prefix', value: prefix }
+          : regex === undefined
+            ? undefined
+            : { kind: 'regex', pattern: regex[0], substitution: regex[1] },
       hostRewrite:
-        host !== undefined ? { kind: 'literal', value: host }
-        : hostHeader !== undefined ? { kind: 'header', name: hostHeader }
-        : hostRegex === undefined ? undefined : { kind: 'path-regex', pattern: hostRegex[0], substitution: hostRegex[1] },
+        host !== undefined
+          ? { kind: 'literal', value: host }
+          : hostHeader !== undefined
+            ? { kind: 'header', name: hostHeader }
+            : hostRegex === undefined
+              ? undefined
+              : { kind: 'path-regex', pattern: hostRegex[0], substitution: hostRegex[1] },
       appendXForwardedHost: action.appendXForwardedHost ?? false,
     }),
   });
-  return { entry, weighted: weightedHost === undefined ? undefined : { name: 'c', weight: 1, headers: NO_HEADER_MUTATION, filterOverrides: {}, hostRewriteLiteral: weightedHost } };
+  return {
+    entry,
+    weighted:
+      weightedHost === undefined
+        ? undefined
+        : { name: 'c', weight: 1, headers: NO_HEADER_MUTATION, filterOverrides: {}, hostRewriteLiteral: weightedHost },
+  };
 }
 
 describe('rewrites', () => {
   test.each((rewrites.rows as unknown as RewriteRow[]).map((row) => [JSON.stringify(row), row] as const))('%s', (_name, row) => {
     const { entry, weighted } = contextOf(row);
-    const call = new OutboundCall(requestHead({ path: row.path?.[0] ?? '/', authority: row.host?.[0] ?? 'shop.test' }, row.headers), { replayable: true }, transport);
+    const call = new OutboundCall(
+      requestHead({ path: row.path?.[0] ?? '/', authority: row.host?.[0] ?? 'shop.test' }, row.headers),
+      { replayable: true },
+      transport,
+    );
     const table = new RouteTable(routeConfig({ virtualHosts: [virtualHost({ routes: [entry] })] }), () => true);
     expect(table.match(call, random)).toBe(true);
     const layer = rewrite(where(entry, { weighted }));
@@ -134,7 +199,9 @@ describe('rewrites', () => {
   });
 });
 
-type Change = { add?: [string, string, ('append' | 'add-if-absent' | 'overwrite' | 'overwrite-if-exists')?, boolean?][]; remove?: string[] } | undefined;
+type Change =
+  | { add?: [string, string, ('append' | 'add-if-absent' | 'overwrite' | 'overwrite-if-exists')?, boolean?][]; remove?: string[] }
+  | undefined;
 
 interface MutationRow {
   readonly name: string;
@@ -152,12 +219,23 @@ describe('header mutation', () => {
   const layerOf = (row: MutationRow, side: 'request' | 'response') => {
     const level = (change: Change) => {
       const add = (change?.add ?? []).map(([name, value, action, keepEmpty]) => headerValue(name, value, action, keepEmpty));
-      return mutation(side === 'request' ? { requestAdd: add, requestRemove: change?.remove ?? [] } : { responseAdd: add, responseRemove: change?.remove ?? [] });
+      return mutation(
+        side === 'request'
+          ? { requestAdd: add, requestRemove: change?.remove ?? [] }
+          : { responseAdd: add, responseRemove: change?.remove ?? [] },
+      );
     };
     const entry = route({ headers: level(row.route) });
     const host = virtualHost({ routes: [entry], headers: level(row.virtualHost) });
-    const config = routeConfig({ virtualHosts: [host], headers: level(row.routeConfig), mostSpecificHeaderMutationsWins: row.mostSpecificWins ?? false });
-    const weighted = row.weighted === undefined ? undefined : { name: 'c', weight: 1, headers: level(row.weighted), filterOverrides: {}, hostRewriteLiteral: undefined };
+    const config = routeConfig({
+      virtualHosts: [host],
+      headers: level(row.routeConfig),
+      mostSpecificHeaderMutationsWins: row.mostSpecificWins ?? false,
+    });
+    const weighted =
+      row.weighted === undefined
+        ? undefined
+        : { name: 'c', weight: 1, headers: level(row.weighted), filterOverrides: {}, hostRewriteLiteral: undefined };
     return mutateHeaders({ routeConfig: config, virtualHost: host, route: entry, weighted, clusterName: 'c' });
   };
 

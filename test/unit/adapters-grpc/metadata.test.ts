@@ -13,7 +13,11 @@ describe('metadata as headers', () => {
     expect(view.get('x-b-bin')).toBe('AQID');
     expect(view.get('x-none')).toBeUndefined();
     expect([view.has('x-a'), view.has('x-none')]).toEqual([true, false]);
-    expect([...view.entries()]).toEqual([['x-a', '1'], ['x-a', '2'], ['x-b-bin', 'AQID']]);
+    expect([...view.entries()]).toEqual([
+      ['x-a', '1'],
+      ['x-a', '2'],
+      ['x-b-bin', 'AQID'],
+    ]);
   });
 
   test('reading copies nothing; the first write copies once, and the original stays', () => {

@@ -36,7 +36,12 @@ class FakeOutlet implements Outlet {
 
 describe('outbox', () => {
   test('property: whatever the order of events, the last attempt gets every message once, in order, then one half-close; each callback once', () => {
-    const event = fc.oneof({ weight: 5, arbitrary: fc.constant('push') }, { weight: 5, arbitrary: fc.constant('write') }, { weight: 1, arbitrary: fc.constant('attempt') }, { weight: 1, arbitrary: fc.constant('pause') });
+    const event = fc.oneof(
+      { weight: 5, arbitrary: fc.constant('push') },
+      { weight: 5, arbitrary: fc.constant('write') },
+      { weight: 1, arbitrary: fc.constant('attempt') },
+      { weight: 1, arbitrary: fc.constant('pause') },
+    );
     fc.assert(
       fc.property(fc.array(event, { maxLength: 60 }), fc.boolean(), (events, commits) => {
         const outbox = new Outbox(1 << 20);

@@ -17,14 +17,23 @@ describe('peer of a certificate', () => {
   });
 
   test('nothing is known of a certificate that was not verified', () => {
-    expect(peerTls(certificate('URI:spiffe://a/b'), false, 'CN=x')).toEqual({ authenticated: false, uriSans: [], dnsSans: [], subject: '' });
+    expect(peerTls(certificate('URI:spiffe://a/b'), false, 'CN=x')).toEqual({
+      authenticated: false,
+      uriSans: [],
+      dnsSans: [],
+      subject: '',
+    });
   });
 
   test('the subject is RFC 2253 text', () => {
     expect(peerTls(certificate(''), true, 'C=DE\nO=Shop\\, Inc\nCN=cart').subject).toBe('CN=cart,O=Shop\\, Inc,C=DE');
   });
 
-  test.each([['::ffff:10.0.0.1', '10.0.0.1'], ['::1', '::1'], ['10.0.0.1', '10.0.0.1']])('%s', (address, expected) => {
+  test.each([
+    ['::ffff:10.0.0.1', '10.0.0.1'],
+    ['::1', '::1'],
+    ['10.0.0.1', '10.0.0.1'],
+  ])('%s', (address, expected) => {
     expect(unmapped(address)).toBe(expected);
   });
 });

@@ -21,7 +21,12 @@ describe('targets (gRFC A27)', () => {
     expect(parseTarget(target)).toEqual({ authority, xds });
   });
 
-  test.each([['greeter:1', 'greeter'], ['greeter', 'greeter'], ['[::1]:80', '::1'], ['::1', '::1']])('host of %s', (authority, host) => {
+  test.each([
+    ['greeter:1', 'greeter'],
+    ['greeter', 'greeter'],
+    ['[::1]:80', '::1'],
+    ['::1', '::1'],
+  ])('host of %s', (authority, host) => {
     expect(hostOf(authority)).toBe(host);
   });
 });

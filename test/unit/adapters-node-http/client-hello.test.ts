@@ -19,7 +19,10 @@ async function hello(options: object): Promise<Buffer> {
 
 test.each([
   [{ servername: 'shop.example' }, { serverName: 'shop.example', applicationProtocols: [] }],
-  [{ servername: 'shop', ALPNProtocols: ['h2', 'http/1.1'] }, { serverName: 'shop', applicationProtocols: ['h2', 'http/1.1'] }],
+  [
+    { servername: 'shop', ALPNProtocols: ['h2', 'http/1.1'] },
+    { serverName: 'shop', applicationProtocols: ['h2', 'http/1.1'] },
+  ],
   [{ maxVersion: 'TLSv1.2' }, { serverName: undefined, applicationProtocols: [] }],
 ])('%j', async (options, expected) => {
   const bytes = await hello(options);

@@ -25,13 +25,17 @@ async function read(body: AsyncIterable<unknown>, most = Number.POSITIVE_INFINIT
 describe('RecordedBody', () => {
   test('is intact for any number of readings that stop anywhere', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.string({ maxLength: 20 }), { maxLength: 8 }), fc.array(fc.nat(8), { maxLength: 4 }), async (parts, stops) => {
-        const body = new RecordedBody(of(...parts));
-        const whole = parts.join('');
-        for (const stop of stops) expect(whole.startsWith(await read(body, stop + 1))).toBe(true);
-        expect(await read(body)).toBe(whole);
-        expect(body.replayable).toBe(true);
-      }),
+      fc.asyncProperty(
+        fc.array(fc.string({ maxLength: 20 }), { maxLength: 8 }),
+        fc.array(fc.nat(8), { maxLength: 4 }),
+        async (parts, stops) => {
+          const body = new RecordedBody(of(...parts));
+          const whole = parts.join('');
+          for (const stop of stops) expect(whole.startsWith(await read(body, stop + 1))).toBe(true);
+          expect(await read(body)).toBe(whole);
+          expect(body.replayable).toBe(true);
+        },
+      ),
     );
   });
 
@@ -111,7 +115,12 @@ describe('sendable', () => {
     ['generator', of('a')],
     ['stream', Readable.from(['a'])],
     ['web stream', new Blob(['a']).stream()],
-    ['sync generator', (function* () { yield 'a'; })()],
+    [
+      'sync generator',
+      (function* () {
+        yield 'a';
+      })(),
+    ],
   ])('a %s is recorded', async (_name, body) => {
     const recorded = sendable(body) as RecordedBody;
     expect(recorded).toBeInstanceOf(RecordedBody);
@@ -133,5 +142,10 @@ test('multipart: what the platform reads back is what was put in, with the lengt
   const back = await new Response(bytes, { headers: { 'content-type': body.contentType } }).formData();
   const file = back.get('file') as File;
   expect([...back.keys()].length).toBe(3);
-  expect([back.get('empty'), file.name, file.type, [...new Uint8Array(await file.arrayBuffer())]]).toEqual(['', 'f".bin', 'x/y', [0, 255, 10, 13]]);
+  expect([back.get('empty'), file.name, file.type, [...new Uint8Array(await file.arrayBuffer())]]).toEqual([
+    '',
+    'f".bin',
+    'x/y',
+    [0, 255, 10, 13],
+  ]);
 });

@@ -39,7 +39,14 @@ function newCluster(): MeshCluster {
 
 const assignment = (ports: readonly number[]): EndpointsConfig => ({
   clusterName: 'c',
-  localities: [{ locality: '//', priority: 0, weight: 1, endpoints: ports.map((port) => ({ host: '127.0.0.1', port, hostname: '', weight: 1, health: 'unknown', metadata: undefined })) }],
+  localities: [
+    {
+      locality: '//',
+      priority: 0,
+      weight: 1,
+      endpoints: ports.map((port) => ({ host: '127.0.0.1', port, hostname: '', weight: 1, health: 'unknown', metadata: undefined })),
+    },
+  ],
   dropOverloads: [],
   overprovisioningFactor: 140,
 });
@@ -53,7 +60,16 @@ test('whatever the order of two assignments, endpoints are kept by address, remo
       const before = new Map(cluster.endpoints.map((endpoint) => [endpoint.port, endpoint]));
       const closed: number[] = [];
       for (const endpoint of cluster.endpoints) {
-        endpoint.connection({ name: 't', connect: () => ({ send: () => Promise.reject(new Error('unused')), close: () => (closed.push(endpoint.port), Promise.resolve()) }) }, false);
+        endpoint.connection(
+          {
+            name: 't',
+            connect: () => ({
+              send: () => Promise.reject(new Error('unused')),
+              close: () => (closed.push(endpoint.port), Promise.resolve()),
+            }),
+          },
+          false,
+        );
       }
       cluster.assign(assignment(second), '');
       expect(cluster.endpoints.map((endpoint) => endpoint.port)).toEqual(second);

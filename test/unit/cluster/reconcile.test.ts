@@ -14,7 +14,14 @@ import { FakeClock, SeededRandom } from '../../../src/testing/index.ts';
 
 const NAMES = ['a', 'b', 'c', 'd', 'e'] as const;
 const CONFIGS = [5000, 6000, 7000] as const;
-const LISTENER: ListenerConfig = { name: 'l', api: undefined, address: undefined, direction: 'unspecified', filterChains: [], defaultFilterChain: undefined };
+const LISTENER: ListenerConfig = {
+  name: 'l',
+  api: undefined,
+  address: undefined,
+  direction: 'unspecified',
+  filterChains: [],
+  defaultFilterChain: undefined,
+};
 
 /** What one snapshot says of one cluster: which configuration with which ports, or that it is broken. */
 type Said = { readonly config: number; readonly ports: readonly number[] | undefined } | 'broken' | 'waiting';
@@ -46,7 +53,14 @@ function configOf(name: string, connectTimeoutMs: number): ClusterConfig {
 
 const assignment = (clusterName: string, ports: readonly number[]): EndpointsConfig => ({
   clusterName,
-  localities: [{ locality: '//', priority: 0, weight: 1, endpoints: ports.map((port) => ({ host: '127.0.0.1', port, hostname: '', weight: 1, health: 'unknown', metadata: undefined })) }],
+  localities: [
+    {
+      locality: '//',
+      priority: 0,
+      weight: 1,
+      endpoints: ports.map((port) => ({ host: '127.0.0.1', port, hostname: '', weight: 1, health: 'unknown', metadata: undefined })),
+    },
+  ],
   dropOverloads: [],
   overprovisioningFactor: 140,
 });
@@ -54,7 +68,12 @@ const assignment = (clusterName: string, ports: readonly number[]): EndpointsCon
 function resolved(name: string, said: Said): ResolvedCluster {
   if (said === 'broken') return { ok: false, reason: 'rejected' };
   if (said === 'waiting') return { ok: false, reason: 'waiting', waiting: true };
-  return { ok: true, config: configOf(name, said.config), endpoints: said.ports && assignment(name, said.ports), note: said.ports === undefined ? 'no endpoints yet' : '' };
+  return {
+    ok: true,
+    config: configOf(name, said.config),
+    endpoints: said.ports && assignment(name, said.ports),
+    note: said.ports === undefined ? 'no endpoints yet' : '',
+  };
 }
 
 const snapshot = (said: ReadonlyMap<string, Said>): Snapshot => ({
@@ -65,10 +84,18 @@ const snapshot = (said: ReadonlyMap<string, Said>): Snapshot => ({
 });
 
 const said: fc.Arbitrary<Said> = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ config: fc.constantFrom(...CONFIGS), ports: fc.option(fc.uniqueArray(fc.integer({ min: 1, max: 6 }), { maxLength: 4 }), { nil: undefined }) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      config: fc.constantFrom(...CONFIGS),
+      ports: fc.option(fc.uniqueArray(fc.integer({ min: 1, max: 6 }), { maxLength: 4 }), { nil: undefined }),
+    }),
+  },
   { weight: 1, arbitrary: fc.constantFrom('broken' as const, 'waiting' as const) },
 );
-const oneSnapshot = fc.uniqueArray(fc.tuple(fc.constantFrom(...NAMES), said), { selector: ([name]) => name, maxLength: 5 }).map((entries) => new Map<string, Said>(entries));
+const oneSnapshot = fc
+  .uniqueArray(fc.tuple(fc.constantFrom(...NAMES), said), { selector: ([name]) => name, maxLength: 5 })
+  .map((entries) => new Map<string, Said>(entries));
 /** The snapshots of up to three roots, again and again. */
 const history = fc.array(fc.array(oneSnapshot, { maxLength: 3 }), { minLength: 1, maxLength: 8 });
 
@@ -150,7 +177,16 @@ test('a cluster that comes back while its predecessor drains is a new one, and b
   if (first === undefined || endpoint === undefined) throw new Error('no cluster');
   let release: () => void = () => undefined;
   let asked = 0;
-  endpoint.connection({ name: 't', connect: () => ({ send: () => Promise.reject(new Error('unused')), close: () => (asked++, new Promise<void>((resolve) => (release = resolve))) }) }, false);
+  endpoint.connection(
+    {
+      name: 't',
+      connect: () => ({
+        send: () => Promise.reject(new Error('unused')),
+        close: () => (asked++, new Promise<void>((resolve) => (release = resolve))),
+      }),
+    },
+    false,
+  );
   clusters.reconcile([]);
   clusters.reconcile([whole]);
   expect(clusters.get('a')).not.toBe(first);

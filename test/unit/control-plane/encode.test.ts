@@ -80,7 +80,11 @@ function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain);
   if ('policy' in value && 'config' in value && value.config === undefined) return { ...value, config: LB_DEFAULTS[String(value.policy)] };
   const router = 'terminal' in value && value.terminal === true;
-  return Object.fromEntries(Object.entries(value).filter(([key]) => !(router && key === 'config')).map(([key, inner]) => [key, plain(inner)]));
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([key]) => !(router && key === 'config'))
+      .map(([key, inner]) => [key, plain(inner)]),
+  );
 }
 
 describe.each(Object.entries(FILES))('%s', (_name, text) => {
@@ -122,7 +126,10 @@ test('inline certificates stand in the resource instead of the provider', () => 
     typed_config: {
       common_tls_context: {
         tls_certificates: [{ certificate_chain: { inline_string: 'CHAIN' }, private_key: { inline_string: 'KEY' } }],
-        validation_context: { trusted_ca: { inline_string: 'ROOTS' }, match_typed_subject_alt_names: [{ san_type: 'URI', matcher: { exact: 'spiffe://x/a' } }, {}] },
+        validation_context: {
+          trusted_ca: { inline_string: 'ROOTS' },
+          match_typed_subject_alt_names: [{ san_type: 'URI', matcher: { exact: 'spiffe://x/a' } }, {}],
+        },
       },
     },
   });
@@ -130,12 +137,21 @@ test('inline certificates stand in the resource instead of the provider', () => 
   expect(encoder.encode('cluster', cluster, inline).value).not.toEqual(encoder.encode('cluster', cluster).value);
 });
 
-test.each([[0, '0.000000000s'], [1, '0.001000000s'], [1500, '1.500000000s'], [2 ** 31 - 1, '2147483.647000000s'], [0.25, '0.000250000s']])('%d ms is %s', (ms, text) => {
+test.each([
+  [0, '0.000000000s'],
+  [1, '0.001000000s'],
+  [1500, '1.500000000s'],
+  [2 ** 31 - 1, '2147483.647000000s'],
+  [0.25, '0.000250000s'],
+])('%d ms is %s', (ms, text) => {
   expect(duration(ms)).toBe(text);
 });
 
 test('the message is what its JSON says', () => {
   const [, listener] = [...resources('version: 1\nservices: { a: {} }').listener][0] ?? [];
   if (listener === undefined) throw new Error('no listener');
-  expect(anyToJson(new Encoder().encode('listener', listener))).toMatchObject({ name: 'a', api_listener: { api_listener: { rds: { route_config_name: 'a', config_source: { ads: {} } } } } });
+  expect(anyToJson(new Encoder().encode('listener', listener))).toMatchObject({
+    name: 'a',
+    api_listener: { api_listener: { rds: { route_config_name: 'a', config_source: { ads: {} } } } },
+  });
 });

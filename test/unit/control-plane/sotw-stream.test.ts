@@ -31,7 +31,10 @@ const nameOf = (any: AdsResponse['resources'][number]): string => {
   return message.name ?? message.clusterName ?? '';
 };
 /** `cluster 1: a b` per response since the last call. */
-const taken = (): string[] => sent.splice(0).map((response) => `${KIND_NAMES[response.typeUrl]} ${response.versionInfo}: ${response.resources.map(nameOf).join(' ')}`.trim());
+const taken = (): string[] =>
+  sent
+    .splice(0)
+    .map((response) => `${KIND_NAMES[response.typeUrl]} ${response.versionInfo}: ${response.resources.map(nameOf).join(' ')}`.trim());
 const nonces = new Map<string, string>();
 
 function ask(kind: ResourceKind, names: readonly string[], extra: Partial<AdsRequest> = {}): string[] {
@@ -110,7 +113,12 @@ describe('answers', () => {
   });
 
   test('types that nobody serves are ignored', () => {
-    stream.onRequest({ typeUrl: 'type.googleapis.com/envoy.service.runtime.v3.Runtime', versionInfo: '', resourceNames: [], responseNonce: '' });
+    stream.onRequest({
+      typeUrl: 'type.googleapis.com/envoy.service.runtime.v3.Runtime',
+      versionInfo: '',
+      resourceNames: [],
+      responseNonce: '',
+    });
     expect(taken()).toEqual([]);
   });
 
@@ -119,7 +127,10 @@ describe('answers', () => {
     // Sent again in the next answer, so look at what the store gives.
     const any = store.get('listener', 'inbound/[::1]:80', undefined);
     if (any === undefined) throw new Error('no listener');
-    expect(unpack<object>(any)).toMatchObject({ name: 'inbound/[::1]:80', address: { address: { value: { address: '::1', portSpecifier: { value: 80 } } } } });
+    expect(unpack<object>(any)).toMatchObject({
+      name: 'inbound/[::1]:80',
+      address: { address: { value: { address: '::1', portSpecifier: { value: 80 } } } },
+    });
     expect(store.get('listener', 'inbound/[::1]:80', undefined)).toBe(any);
     expect(store.get('listener', 'inbound/127.0.0.1:81', undefined)).toBeUndefined();
   });
@@ -170,7 +181,9 @@ describe('pushes', () => {
     load(A.replace(':1"', ':11"'));
     stream.update();
     taken();
-    expect(ask('endpoints', ['a', 'b'], { versionInfo: '1', errorDetail: { code: 3, message: 'bad port' }, node: { id: 'n1', cluster: '' } })).toEqual([]);
+    expect(
+      ask('endpoints', ['a', 'b'], { versionInfo: '1', errorDetail: { code: 3, message: 'bad port' }, node: { id: 'n1', cluster: '' } }),
+    ).toEqual([]);
     expect(nacks).toEqual([{ nodeId: 'n1', typeUrl: TYPE_URLS.endpoints, version: '2', message: 'bad port' }]);
   });
 

@@ -21,7 +21,15 @@ test('a timer set by an alarm of the same delay fires later, not at once', async
   const clock = new RealClock();
   const times: number[] = [];
   const start = clock.now();
-  clock.set({ onAlarm: () => { times.push(clock.now() - start); clock.set({ onAlarm: () => void times.push(clock.now() - start) }, 10); } }, 10);
+  clock.set(
+    {
+      onAlarm: () => {
+        times.push(clock.now() - start);
+        clock.set({ onAlarm: () => void times.push(clock.now() - start) }, 10);
+      },
+    },
+    10,
+  );
   await sleep(clock, 80);
   expect(times).toHaveLength(2);
   expect(times[0]).toBeGreaterThanOrEqual(9);

@@ -32,13 +32,23 @@ function inbound(facts: Partial<Facts> = {}, headers: HeaderMap = new HeaderList
 }
 
 function outbound(path: string): OutboundCall {
-  const transport = { name: 'none', connect: () => { throw new Error('not reached'); } };
-  return new OutboundCall({ protocol: 'http', method: 'GET', scheme: 'http', authority: 'a', path, headers: new HeaderList() }, { replayable: true }, transport);
+  const transport = {
+    name: 'none',
+    connect: () => {
+      throw new Error('not reached');
+    },
+  };
+  return new OutboundCall(
+    { protocol: 'http', method: 'GET', scheme: 'http', authority: 'a', path, headers: new HeaderList() },
+    { replayable: true },
+    transport,
+  );
 }
 
 // The naive evaluator: no compiling, no short cuts, JavaScript's own RegExp on patterns that mean the same in RE2.
 function matches(matcher: StringMatcherConfig, value: string): boolean {
-  const [text, given] = matcher.ignoreCase && matcher.kind !== 'regex' ? [matcher.value.toLowerCase(), value.toLowerCase()] : [matcher.value, value];
+  const [text, given] =
+    matcher.ignoreCase && matcher.kind !== 'regex' ? [matcher.value.toLowerCase(), value.toLowerCase()] : [matcher.value, value];
   if (matcher.kind === 'exact') return given === text;
   if (matcher.kind === 'prefix') return given.indexOf(text) === 0;
   if (matcher.kind === 'suffix') return given.length >= text.length && given.lastIndexOf(text) === given.length - text.length;
@@ -52,20 +62,32 @@ function headerMatches({ name, match, invert, treatMissingAsEmpty }: HeaderMatch
   if (match.kind === 'present') return (present === match.present) !== invert;
   if (!present) return false;
   const value = values.join(',');
-  const result = match.kind === 'string' ? matches(match.matcher, value) : /^-?\d+$/.test(value) && BigInt(value) >= match.start && BigInt(value) < match.end;
+  const result =
+    match.kind === 'string'
+      ? matches(match.matcher, value)
+      : /^-?\d+$/.test(value) && BigInt(value) >= match.start && BigInt(value) < match.end;
   return result !== invert;
 }
 
-const bits = (address: string): string => address.split('.').map((part) => Number(part).toString(2).padStart(8, '0')).join('');
-const inRange = (cidr: CidrConfig, address: string): boolean => bits(cidr.address).slice(0, cidr.prefixLength) === bits(address).slice(0, cidr.prefixLength);
+const bits = (address: string): string =>
+  address
+    .split('.')
+    .map((part) => Number(part).toString(2).padStart(8, '0'))
+    .join('');
+const inRange = (cidr: CidrConfig, address: string): boolean =>
+  bits(cidr.address).slice(0, cidr.prefixLength) === bits(address).slice(0, cidr.prefixLength);
 const pathOnly = (path: string): string => path.split('?')[0]?.split('#')[0] ?? '';
 
 function principalMatches(id: Principal, facts: Facts): boolean {
   switch (id.kind) {
-    case 'any': return true;
-    case 'and': return !id.ids.map((one) => principalMatches(one, facts)).includes(false);
-    case 'or': return id.ids.map((one) => principalMatches(one, facts)).includes(true);
-    case 'not': return !principalMatches(id.id, facts);
+    case 'any':
+      return true;
+    case 'and':
+      return !id.ids.map((one) => principalMatches(one, facts)).includes(false);
+    case 'or':
+      return id.ids.map((one) => principalMatches(one, facts)).includes(true);
+    case 'not':
+      return !principalMatches(id.id, facts);
     case 'authenticated': {
       if (facts.tls === undefined) return false;
       if (id.matcher === undefined) return true;
@@ -74,31 +96,49 @@ function principalMatches(id: Principal, facts: Facts): boolean {
       const { matcher } = id;
       return names.some((name) => matches(matcher, name));
     }
-    case 'remote-ip': return inRange(id.cidr, facts.remote);
-    case 'header': return headerMatches(id.matcher, facts);
-    case 'path': return matches(id.matcher, pathOnly(facts.path));
-    case 'metadata': return id.invert;
+    case 'remote-ip':
+      return inRange(id.cidr, facts.remote);
+    case 'header':
+      return headerMatches(id.matcher, facts);
+    case 'path':
+      return matches(id.matcher, pathOnly(facts.path));
+    case 'metadata':
+      return id.invert;
   }
 }
 
 function permissionMatches(rule: Permission, facts: Facts): boolean {
   switch (rule.kind) {
-    case 'any': return true;
-    case 'and': return !rule.rules.map((one) => permissionMatches(one, facts)).includes(false);
-    case 'or': return rule.rules.map((one) => permissionMatches(one, facts)).includes(true);
-    case 'not': return !permissionMatches(rule.rule, facts);
-    case 'header': return headerMatches(rule.matcher, facts);
-    case 'path': return matches(rule.matcher, pathOnly(facts.path));
-    case 'destination-ip': return inRange(rule.cidr, facts.local[0]);
-    case 'destination-port': return facts.local[1] === rule.port;
-    case 'destination-port-range': return facts.local[1] >= rule.start && facts.local[1] < rule.end;
-    case 'server-name': return matches(rule.matcher, facts.tls?.serverName ?? '');
-    case 'metadata': return rule.invert;
+    case 'any':
+      return true;
+    case 'and':
+      return !rule.rules.map((one) => permissionMatches(one, facts)).includes(false);
+    case 'or':
+      return rule.rules.map((one) => permissionMatches(one, facts)).includes(true);
+    case 'not':
+      return !permissionMatches(rule.rule, facts);
+    case 'header':
+      return headerMatches(rule.matcher, facts);
+    case 'path':
+      return matches(rule.matcher, pathOnly(facts.path));
+    case 'destination-ip':
+      return inRange(rule.cidr, facts.local[0]);
+    case 'destination-port':
+      return facts.local[1] === rule.port;
+    case 'destination-port-range':
+      return facts.local[1] >= rule.start && facts.local[1] < rule.end;
+    case 'server-name':
+      return matches(rule.matcher, facts.tls?.serverName ?? '');
+    case 'metadata':
+      return rule.invert;
   }
 }
 
 function naive(rules: RbacRules, facts: Facts): boolean {
-  const hit = rules.policies.filter((p) => p.permissions.some((rule) => permissionMatches(rule, facts)) && p.principals.some((id) => principalMatches(id, facts))).length > 0;
+  const hit =
+    rules.policies.filter(
+      (p) => p.permissions.some((rule) => permissionMatches(rule, facts)) && p.principals.some((id) => principalMatches(id, facts)),
+    ).length > 0;
   return rules.action === 'allow' ? hit : !hit;
 }
 
@@ -106,7 +146,11 @@ function naive(rules: RbacRules, facts: Facts): boolean {
 const word = fc.constantFrom('a', 'b', 'ab', '/a', '/b', 'spiffe://a', 'A');
 const stringMatcher: fc.Arbitrary<StringMatcherConfig> = fc.oneof(
   fc.record({ kind: fc.constantFrom('exact', 'prefix', 'suffix', 'contains'), value: word, ignoreCase: fc.boolean() }),
-  fc.record({ kind: fc.constant('regex' as const), value: fc.constantFrom('a|b', '/a.*', '.*', 'spiffe://(a|b)', '[ab]+', ''), ignoreCase: fc.constant(false) }),
+  fc.record({
+    kind: fc.constant('regex' as const),
+    value: fc.constantFrom('a|b', '/a.*', '.*', 'spiffe://(a|b)', '[ab]+', ''),
+    ignoreCase: fc.constant(false),
+  }),
 );
 const headerMatcher: fc.Arbitrary<HeaderMatcherConfig> = fc.record({
   name: fc.constantFrom('x', 'y'),
@@ -132,7 +176,11 @@ const { permission } = fc.letrec<{ permission: Permission }>((tie) => ({
     ...both,
     fc.record({ kind: fc.constant('destination-ip' as const), cidr }),
     fc.record({ kind: fc.constant('destination-port' as const), port: fc.constantFrom(80, 81) }),
-    fc.record({ kind: fc.constant('destination-port-range' as const), start: fc.constantFrom(79, 80, 81), end: fc.constantFrom(80, 81, 82) }),
+    fc.record({
+      kind: fc.constant('destination-port-range' as const),
+      start: fc.constantFrom(79, 80, 81),
+      end: fc.constantFrom(80, 81, 82),
+    }),
     fc.record({ kind: fc.constant('server-name' as const), matcher: stringMatcher }),
     fc.record({ kind: fc.constantFrom('and' as const, 'or' as const), rules: fc.array(tie('permission'), { minLength: 1, maxLength: 3 }) }),
     fc.record({ kind: fc.constant('not' as const), rule: tie('permission') }),
@@ -151,7 +199,11 @@ const { principal } = fc.letrec<{ principal: Principal }>((tie) => ({
 const rulesArbitrary: fc.Arbitrary<RbacRules> = fc.record({
   action: fc.constantFrom('allow' as const, 'deny' as const),
   policies: fc.array(
-    fc.record({ name: fc.constant('p'), permissions: fc.array(permission, { minLength: 1, maxLength: 3 }), principals: fc.array(principal, { minLength: 1, maxLength: 3 }) }),
+    fc.record({
+      name: fc.constant('p'),
+      permissions: fc.array(permission, { minLength: 1, maxLength: 3 }),
+      principals: fc.array(principal, { minLength: 1, maxLength: 3 }),
+    }),
     { maxLength: 3 },
   ),
 });
@@ -161,7 +213,9 @@ const factsArbitrary: fc.Arbitrary<Facts> = fc.record({
   headers: fc.array(fc.tuple(fc.constantFrom('x', 'y'), fc.constantFrom('a', 'b', 'ab', '', '1', '-1', '2')), { maxLength: 3 }),
   local: fc.tuple(ip, fc.constantFrom(80, 81)),
   remote: ip,
-  tls: fc.option(fc.record({ authenticated: fc.boolean(), uriSans: sans, dnsSans: sans, subject: word, serverName: word }), { nil: undefined }),
+  tls: fc.option(fc.record({ authenticated: fc.boolean(), uriSans: sans, dnsSans: sans, subject: word, serverName: word }), {
+    nil: undefined,
+  }),
 });
 
 describe('the RBAC engine', () => {
@@ -188,7 +242,10 @@ describe('the RBAC engine', () => {
   });
 
   it('knows no peer on outbound calls, but paths and headers', () => {
-    const rule = (rules: Permission, id: Principal): RbacRules => ({ action: 'allow', policies: [{ name: 'p', permissions: [rules], principals: [id] }] });
+    const rule = (rules: Permission, id: Principal): RbacRules => ({
+      action: 'allow',
+      policies: [{ name: 'p', permissions: [rules], principals: [id] }],
+    });
     const path: Permission = { kind: 'path', matcher: { kind: 'prefix', value: '/a', ignoreCase: false } };
     expect(compileRules(rule(path, { kind: 'any' }))(outbound('/a/b'))).toBe(true);
     expect(compileRules(rule(path, { kind: 'any' }))(outbound('/b'))).toBe(false);
@@ -198,13 +255,24 @@ describe('the RBAC engine', () => {
   });
 });
 
-const decision = (action: 'allow' | 'deny'): RbacConfig => ({ rules: { action, policies: [{ name: 'secret-policy', permissions: [{ kind: 'any' }], principals: [{ kind: 'any' }] }] } });
-const enter = (config: RbacConfig, call: Call): ReturnType<NonNullable<NonNullable<ReturnType<typeof rbacFilter.layer>>['step']>['enter']> => rbacFilter.layer(config, deps)?.step?.enter(call);
+const decision = (action: 'allow' | 'deny'): RbacConfig => ({
+  rules: { action, policies: [{ name: 'secret-policy', permissions: [{ kind: 'any' }], principals: [{ kind: 'any' }] }] },
+});
+const enter = (
+  config: RbacConfig,
+  call: Call,
+): ReturnType<NonNullable<NonNullable<ReturnType<typeof rbacFilter.layer>>['step']>['enter']> =>
+  rbacFilter.layer(config, deps)?.step?.enter(call);
 
 describe('the RBAC layer', () => {
   it('answers 403 and PERMISSION_DENIED without naming the policy', () => {
     const reply = enter(decision('deny'), inbound());
-    expect(reply).toMatchObject({ status: 403, grpcStatus: 7, body: { text: 'RBAC: access denied' }, failure: { kind: { details: 'rbac_access_denied' } } });
+    expect(reply).toMatchObject({
+      status: 403,
+      grpcStatus: 7,
+      body: { text: 'RBAC: access denied' },
+      failure: { kind: { details: 'rbac_access_denied' } },
+    });
     expect(JSON.stringify([reply, [...(reply?.headers.entries() ?? [])]])).not.toContain('secret-policy');
   });
 
@@ -213,17 +281,47 @@ describe('the RBAC layer', () => {
   });
 
   it('fails closed when the request cannot be looked at', () => {
-    const headers = { get: () => { throw new Error('broken'); } } as unknown as HeaderMap;
-    const rules: RbacRules = { action: 'deny', policies: [{ name: 'p', permissions: [{ kind: 'header', matcher: { name: 'x', match: { kind: 'present', present: true }, invert: false, treatMissingAsEmpty: false } }], principals: [{ kind: 'any' }] }] };
-    expect(enter({ rules }, inbound({}, headers))).toMatchObject({ status: 500, grpcStatus: 13, failure: { kind: { details: 'filter_failed' } } });
+    const headers = {
+      get: () => {
+        throw new Error('broken');
+      },
+    } as unknown as HeaderMap;
+    const rules: RbacRules = {
+      action: 'deny',
+      policies: [
+        {
+          name: 'p',
+          permissions: [
+            {
+              kind: 'header',
+              matcher: { name: 'x', match: { kind: 'present', present: true }, invert: false, treatMissingAsEmpty: false },
+            },
+          ],
+          principals: [{ kind: 'any' }],
+        },
+      ],
+    };
+    expect(enter({ rules }, inbound({}, headers))).toMatchObject({
+      status: 500,
+      grpcStatus: 13,
+      failure: { kind: { details: 'filter_failed' } },
+    });
   });
 });
 
 describe('overrides on the server side (peer defect 3)', () => {
-  const filter = (config: RbacConfig): HttpFilterConfig => ({ name: 'authz', typeUrl: RBAC_TYPE_URL, disabled: false, terminal: false, config });
+  const filter = (config: RbacConfig): HttpFilterConfig => ({
+    name: 'authz',
+    typeUrl: RBAC_TYPE_URL,
+    disabled: false,
+    terminal: false,
+    config,
+  });
   const override = (config: RbacConfig | undefined, disabled = false): FilterOverrides => ({ authz: { disabled, config } });
   const denied = (overrides: readonly FilterOverrides[], base = decision('allow')): boolean =>
-    new FilterChain([rbacFilter], deps).layers([filter(base)], overrides, 'inbound').some((layer) => layer.step?.enter(inbound()) !== undefined);
+    new FilterChain([rbacFilter], deps)
+      .layers([filter(base)], overrides, 'inbound')
+      .some((layer) => layer.step?.enter(inbound()) !== undefined);
 
   it.each<[string, readonly FilterOverrides[], RbacConfig, boolean]>([
     ['none', [], decision('allow'), false],

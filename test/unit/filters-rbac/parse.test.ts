@@ -7,7 +7,8 @@ import { deps, filterConfig, overrideConfig, parseContext } from './support.ts';
 
 const ANYBODY = { permissions: [{ any: true }], principals: [{ any: true }] };
 const parse = (json: object, context = parseContext()): unknown => rbacFilter.parse(filterConfig(json), context);
-const problem = (field: RegExp, reason = /./): object => expect.objectContaining({ name: 'ConfigProblem', field: expect.stringMatching(field), reason: expect.stringMatching(reason) });
+const problem = (field: RegExp, reason = /./): object =>
+  expect.objectContaining({ name: 'ConfigProblem', field: expect.stringMatching(field), reason: expect.stringMatching(reason) });
 
 describe('the RBAC filter', () => {
   it('is registered', () => {
@@ -28,17 +29,29 @@ describe('the RBAC filter', () => {
   });
 
   it('has policies in order of their names', () => {
-    expect(parse({ rules: { action: 'DENY', policies: { b: ANYBODY, a: ANYBODY } } })).toMatchObject({ rules: { action: 'deny', policies: [{ name: 'a' }, { name: 'b' }] } });
+    expect(parse({ rules: { action: 'DENY', policies: { b: ANYBODY, a: ANYBODY } } })).toMatchObject({
+      rules: { action: 'deny', policies: [{ name: 'a' }, { name: 'b' }] },
+    });
   });
 
   it.each<[string, object, RegExp, RegExp]>([
-    ['a CEL condition', { rules: { policies: { p: { ...ANYBODY, condition: { id: '1' } } } } }, /^rules\.policies\["p"\]\.condition$/, /A41/],
+    [
+      'a CEL condition',
+      { rules: { policies: { p: { ...ANYBODY, condition: { id: '1' } } } } },
+      /^rules\.policies\["p"\]\.condition$/,
+      /A41/,
+    ],
     ['a checked CEL condition', { rules: { policies: { p: { ...ANYBODY, checked_condition: {} } } } }, /checked_condition$/, /A41/],
     ['no permissions', { rules: { policies: { p: { principals: [{ any: true }] } } } }, /permissions$/, /empty/],
     ['no principals', { rules: { policies: { p: { permissions: [{ any: true }] } } } }, /principals$/, /empty/],
     ['an unknown action', { rules: { action: 7 } }, /^rules\.action$/, /7/],
     ['a matcher tree', { matcher: {} }, /^matcher$/, /not supported/],
-    ['an audit logger', { rules: { audit_logging_options: { audit_condition: 'ON_DENY', logger_configs: [{ audit_logger: { name: 'file' } }] } } }, /logger_configs\[0\]/, /"file"/],
+    [
+      'an audit logger',
+      { rules: { audit_logging_options: { audit_condition: 'ON_DENY', logger_configs: [{ audit_logger: { name: 'file' } }] } } },
+      /logger_configs\[0\]/,
+      /"file"/,
+    ],
   ])('rejects %s', (_what, json, field, reason) => {
     expect(() => parse(json)).toThrow(problem(field, reason));
   });
@@ -74,7 +87,15 @@ describe('the RBAC filter', () => {
       }
     });
     // The map entry itself is no message of ours: what is unknown there is dropped by the runtime.
-    expect(rejections).toEqual(['ConfigProblem', 'ConfigProblem', 'accepted', 'ConfigProblem', 'ConfigProblem', 'ConfigProblem', 'ConfigProblem']);
+    expect(rejections).toEqual([
+      'ConfigProblem',
+      'ConfigProblem',
+      'accepted',
+      'ConfigProblem',
+      'ConfigProblem',
+      'ConfigProblem',
+      'ConfigProblem',
+    ]);
   });
 });
 
@@ -111,7 +132,9 @@ describe('the RBAC override', () => {
   });
 
   it('is checked like the filter itself, with its own path', () => {
-    expect(() => override({ rbac: { rules: { policies: { p: { permissions: [{}], principals: [{ any: true }] } } } } })).toThrow(problem(/^rbac\.rules\.policies\["p"\]\.permissions\[0\]$/));
+    expect(() => override({ rbac: { rules: { policies: { p: { permissions: [{}], principals: [{ any: true }] } } } } })).toThrow(
+      problem(/^rbac\.rules\.policies\["p"\]\.permissions\[0\]$/),
+    );
   });
 
   it('has its own type, and cannot stand for the filter', () => {
@@ -120,6 +143,8 @@ describe('the RBAC override', () => {
   });
 
   it('rejects bytes that are no RBAC', () => {
-    expect(() => rbacFilter.parse({ typeUrl: filterConfig({}).typeUrl, value: Buffer.from([0x0a, 0x05, 0x01]) }, parseContext())).toThrow(problem(/typed_config/));
+    expect(() => rbacFilter.parse({ typeUrl: filterConfig({}).typeUrl, value: Buffer.from([0x0a, 0x05, 0x01]) }, parseContext())).toThrow(
+      problem(/typed_config/),
+    );
   });
 });

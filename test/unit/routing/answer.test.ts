@@ -11,8 +11,14 @@ import { mutateHeaders } from '../../../src/routing/mutate-headers.ts';
 import { rewriteHostPerAttempt } from '../../../src/routing/rewrite.ts';
 import { forward, headerValue, mutation, requestHead, route, where } from './builders.ts';
 
-const transport: Transport = { name: 'none', connect: () => { throw new Error('not connected here'); } };
-const callOf = (protocol: 'http' | 'grpc' = 'http', headers: Record<string, string> = {}): OutboundCall => new OutboundCall(requestHead({ protocol }, headers), { replayable: true }, transport);
+const transport: Transport = {
+  name: 'none',
+  connect: () => {
+    throw new Error('not connected here');
+  },
+};
+const callOf = (protocol: 'http' | 'grpc' = 'http', headers: Record<string, string> = {}): OutboundCall =>
+  new OutboundCall(requestHead({ protocol }, headers), { replayable: true }, transport);
 const handlerOf = (entry: RouteEntryConfig) => {
   const handler = answer(where(entry));
   const mutate = mutateHeaders(where(entry));
@@ -27,12 +33,20 @@ describe('answers', () => {
 
   test('direct response: status, body, text/plain', async () => {
     const reply = await ask(route({ action: { kind: 'direct-response', status: 418, body: 'teapot' } }));
-    expect([reply.status, textOf(reply), reply.headers.get('content-type'), reply.failure]).toEqual([418, 'teapot', 'text/plain', undefined]);
+    expect([reply.status, textOf(reply), reply.headers.get('content-type'), reply.failure]).toEqual([
+      418,
+      'teapot',
+      'text/plain',
+      undefined,
+    ]);
     const empty = await ask(route({ action: { kind: 'direct-response', status: 204, body: '' } }));
     expect([...empty.headers.entries()]).toEqual([]);
   });
 
-  test.each([['append', 'text/plain,text/html'], ['overwrite', 'text/html']] as const)('header mutation applies: %s of content-type (R-53, R-104)', async (action, expected) => {
+  test.each([
+    ['append', 'text/plain,text/html'],
+    ['overwrite', 'text/html'],
+  ] as const)('header mutation applies: %s of content-type (R-53, R-104)', async (action, expected) => {
     const headers = mutation({ responseAdd: [headerValue('content-type', 'text/html', action)] });
     const handler = handlerOf(route({ headers, action: { kind: 'direct-response', status: 200, body: 'x' } }));
     expect((await handler.handle(callOf())).headers.get('content-type')).toBe(expected);
@@ -41,7 +55,20 @@ describe('answers', () => {
   });
 
   test('require_tls redirects are 301', async () => {
-    const reply = await ask(route({ action: { kind: 'redirect', status: 301, scheme: undefined, httpsRedirect: true, host: undefined, port: undefined, path: undefined, stripQuery: false } }));
+    const reply = await ask(
+      route({
+        action: {
+          kind: 'redirect',
+          status: 301,
+          scheme: undefined,
+          httpsRedirect: true,
+          host: undefined,
+          port: undefined,
+          path: undefined,
+          stripQuery: false,
+        },
+      }),
+    );
     expect([reply.status, reply.headers.get('location'), textOf(reply)]).toEqual([301, 'https://shop.test/', '']);
   });
 
@@ -50,7 +77,20 @@ describe('answers', () => {
     ['non_forwarding_action over gRPC (peer defect 6)', { kind: 'serve' }, 'grpc'],
     ['an action that is not supported', { kind: 'unsupported', reason: 'filter_action' }, 'http'],
     ['direct response over gRPC (gRFC A28)', { kind: 'direct-response', status: 200, body: 'x' }, 'grpc'],
-    ['redirect over gRPC (gRFC A28)', { kind: 'redirect', status: 302, scheme: 'https', httpsRedirect: false, host: undefined, port: undefined, path: undefined, stripQuery: false }, 'grpc'],
+    [
+      'redirect over gRPC (gRFC A28)',
+      {
+        kind: 'redirect',
+        status: 302,
+        scheme: 'https',
+        httpsRedirect: false,
+        host: undefined,
+        port: undefined,
+        path: undefined,
+        stripQuery: false,
+      },
+      'grpc',
+    ],
   ])('%s fails with UNAVAILABLE and says why', async (_name, action, protocol) => {
     const reply = await ask(route({ name: 'odd', action }), callOf(protocol));
     expect([reply.status, reply.grpcStatus, reply.failure?.kind.flag]).toEqual([503, 14, 'NC']);
@@ -72,7 +112,7 @@ describe('auto_host_rewrite', () => {
     expect(layer?.step?.enter(attempt)).toBeUndefined();
   };
 
-  test('each attempt takes its endpoint\'s hostname; the application\'s host is kept once', () => {
+  test("each attempt takes its endpoint's hostname; the application's host is kept once", () => {
     const call = callOf();
     attemptTo(call, 1, 'a.internal');
     expect(call.head.authority).toBe('a.internal');

@@ -5,7 +5,8 @@ import type { RequestHead } from '../../../src/core/call.ts';
 import { compileHeader } from '../../../src/matching/header.ts';
 import { compileQuery } from '../../../src/matching/query.ts';
 
-const isGrpc = (head: RequestHead): boolean => head.protocol === 'grpc' || /^application\/grpc(\+.*)?$/.test(head.headers.get('content-type') ?? '');
+const isGrpc = (head: RequestHead): boolean =>
+  head.protocol === 'grpc' || /^application\/grpc(\+.*)?$/.test(head.headers.get('content-type') ?? '');
 
 function pathMatches(path: RouteEntryConfig['match']['path'], actual: string): boolean {
   if (path.kind === 'regex') return RE2JS.compile(path.value).testExact(actual);
@@ -22,7 +23,8 @@ export function firstMatch(routes: readonly RouteEntryConfig[], head: RequestHea
   return routes.findIndex(({ match, action }) => {
     if (match.fraction !== undefined && value % match.fraction.denominator >= match.fraction.numerator) return false;
     if (match.grpc && !isGrpc(head)) return false;
-    if (head.protocol === 'grpc' && (match.query.length > 0 || (action.kind === 'forward' && action.cluster.kind === 'cluster-header'))) return false;
+    if (head.protocol === 'grpc' && (match.query.length > 0 || (action.kind === 'forward' && action.cluster.kind === 'cluster-header')))
+      return false;
     if (!match.headers.every((header) => compileHeader(header)(head))) return false;
     if (!match.query.every((query) => compileQuery(query)(head.path))) return false;
     return pathMatches(match.path, actual);

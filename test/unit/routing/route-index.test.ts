@@ -9,12 +9,18 @@ import { firstMatch } from './linear-matcher.ts';
 const segment = fc.constantFrom('a', 'b', 'A', 'ab', 'abc', 'B', '1');
 const pathText = fc.array(segment, { maxLength: 4 }).map((parts) => `/${parts.join('/')}`);
 const anyPrefix = fc.tuple(pathText, fc.nat({ max: 4 })).map(([path, cut]) => path.slice(0, Math.max(0, path.length - cut)));
-const regexText = fc.tuple(pathText, fc.constantFrom('', '.*', '[^/]+', '/?', '(a|b)', '/(ab|b)/.*', '|/b', '(?i)x', '[a-c]*')).map(([path, tail]) => path + tail);
+const regexText = fc
+  .tuple(pathText, fc.constantFrom('', '.*', '[^/]+', '/?', '(a|b)', '/(ab|b)/.*', '|/b', '(?i)x', '[a-c]*'))
+  .map(([path, tail]) => path + tail);
 
 const pathMatch = fc.oneof(
   fc.record({ kind: fc.constant('prefix' as const), value: anyPrefix, caseSensitive: fc.boolean() }),
   fc.record({ kind: fc.constant('exact' as const), value: pathText, caseSensitive: fc.boolean() }),
-  fc.record({ kind: fc.constant('separated-prefix' as const), value: pathText.filter((path) => path !== '/'), caseSensitive: fc.boolean() }),
+  fc.record({
+    kind: fc.constant('separated-prefix' as const),
+    value: pathText.filter((path) => path !== '/'),
+    caseSensitive: fc.boolean(),
+  }),
   fc.record({ kind: fc.constant('regex' as const), value: fc.oneof(regexText, fc.constantFrom('.*', '(/a|/b).*', '.*/b')) }),
 );
 
@@ -23,9 +29,15 @@ const headerValue = fc.constantFrom('1', '2', '3', 'GET', 'POST');
 const headerMatch: fc.Arbitrary<HeaderMatcherConfig> = fc.record({
   name: headerName,
   match: fc.oneof(
-    { weight: 3, arbitrary: headerValue.map((value) => ({ kind: 'string' as const, matcher: { kind: 'exact' as const, value, ignoreCase: false } })) },
+    {
+      weight: 3,
+      arbitrary: headerValue.map((value) => ({ kind: 'string' as const, matcher: { kind: 'exact' as const, value, ignoreCase: false } })),
+    },
     { weight: 1, arbitrary: fc.boolean().map((present) => ({ kind: 'present' as const, present })) },
-    { weight: 1, arbitrary: headerValue.map((value) => ({ kind: 'string' as const, matcher: { kind: 'prefix' as const, value, ignoreCase: true } })) },
+    {
+      weight: 1,
+      arbitrary: headerValue.map((value) => ({ kind: 'string' as const, matcher: { kind: 'prefix' as const, value, ignoreCase: true } })),
+    },
   ),
   invert: fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
   treatMissingAsEmpty: fc.oneof({ weight: 4, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
@@ -59,7 +71,11 @@ const call = fc.record({
   protocol: fc.constantFrom('http' as const, 'http' as const, 'grpc' as const),
   path: fc.tuple(pathText, fc.constantFrom('', '?q=1', '?r', '#q', '/')).map(([path, tail]) => path + tail),
   method: fc.constantFrom('GET', 'POST'),
-  headers: fc.dictionary(fc.constantFrom('x-a', 'x-b', 'data-bin', 'content-type'), fc.oneof(headerValue, fc.constantFrom('application/grpc', 'application/grpc-web', 'application/grpc+json')), { maxKeys: 3 }),
+  headers: fc.dictionary(
+    fc.constantFrom('x-a', 'x-b', 'data-bin', 'content-type'),
+    fc.oneof(headerValue, fc.constantFrom('application/grpc', 'application/grpc-web', 'application/grpc+json')),
+    { maxKeys: 3 },
+  ),
   chance: fc.nat({ max: 9999 }).map((n) => n / 10_000),
 });
 
@@ -89,8 +105,15 @@ test('the index finds the same first match as a linear search', () => {
 
 /** Few places with many routes each, so that headers tell them apart. */
 const crowded = fc
-  .array(fc.record({ prefix: fc.constantFrom('/', '/', '/a'), headers: fc.array(headerMatch, { minLength: 1, maxLength: 2 }) }), { minLength: 12, maxLength: 40 })
-  .map((list) => list.map(({ prefix, headers }, index) => route({ name: String(index), match: { path: { kind: 'prefix', value: prefix, caseSensitive: true }, headers } })));
+  .array(fc.record({ prefix: fc.constantFrom('/', '/', '/a'), headers: fc.array(headerMatch, { minLength: 1, maxLength: 2 }) }), {
+    minLength: 12,
+    maxLength: 40,
+  })
+  .map((list) =>
+    list.map(({ prefix, headers }, index) =>
+      route({ name: String(index), match: { path: { kind: 'prefix', value: prefix, caseSensitive: true }, headers } }),
+    ),
+  );
 
 test('also where headers tell routes of one place apart: inverted, missing, counted as empty', () => {
   let matched = 0;
@@ -114,7 +137,17 @@ test('thousands of routes in one place, told apart by a header, keep their order
     route({
       name: String(index),
       match: {
-        headers: index % 7 === 3 ? [] : [{ name: 'x-tenant', match: { kind: 'string', matcher: { kind: 'exact', value: `t${index % 90}`, ignoreCase: false } }, invert: false, treatMissingAsEmpty: false }],
+        headers:
+          index % 7 === 3
+            ? []
+            : [
+                {
+                  name: 'x-tenant',
+                  match: { kind: 'string', matcher: { kind: 'exact', value: `t${index % 90}`, ignoreCase: false } },
+                  invert: false,
+                  treatMissingAsEmpty: false,
+                },
+              ],
         query: index % 7 === 3 ? [{ name: `q${index}`, match: { kind: 'present', present: true } }] : [],
       },
     }),

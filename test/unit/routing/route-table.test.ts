@@ -17,7 +17,13 @@ const weighted = (...entries: readonly (readonly [name: string, weight: number])
       cluster: {
         kind: 'weighted',
         total: entries.reduce((sum, [, weight]) => sum + weight, 0),
-        clusters: entries.map(([name, weight]) => ({ name, weight, headers: NO_HEADER_MUTATION, filterOverrides: {}, hostRewriteLiteral: undefined })),
+        clusters: entries.map(([name, weight]) => ({
+          name,
+          weight,
+          headers: NO_HEADER_MUTATION,
+          filterOverrides: {},
+          hostRewriteLiteral: undefined,
+        })),
       },
     }),
   });
@@ -43,7 +49,8 @@ describe('leaves', () => {
   test('are kept per value of cluster_header, a bounded number of them', () => {
     const made: RouteContext[] = [];
     const table = tableOf([route({ action: forward({ cluster: { kind: 'cluster-header', header: 'x-cluster' } }) })], made);
-    const ask = (headers: Record<string, string>) => table.match({ head: requestHead({}, headers), matchedLength: -1 }, new ScriptedRandom(0));
+    const ask = (headers: Record<string, string>) =>
+      table.match({ head: requestHead({}, headers), matchedLength: -1 }, new ScriptedRandom(0));
     expect(ask({ 'x-cluster': 'blue' })).toBe(ask({ 'x-cluster': 'blue' }));
     expect(ask({ 'x-cluster': 'blue' })?.clusterName).toBe('blue');
     expect(ask({})?.clusterName).toBe(''); // D4: the caller answers cluster_not_found_response_code
@@ -52,7 +59,9 @@ describe('leaves', () => {
     ask({ 'x-cluster': 'c9999' });
     expect(made.length - before).toBe(10_000);
     // gRPC skips such a route (gRFC A28).
-    expect(table.match({ head: requestHead({ protocol: 'grpc' }, { 'x-cluster': 'blue' }), matchedLength: -1 }, new ScriptedRandom(0))).toBeUndefined();
+    expect(
+      table.match({ head: requestHead({ protocol: 'grpc' }, { 'x-cluster': 'blue' }), matchedLength: -1 }, new ScriptedRandom(0)),
+    ).toBeUndefined();
   });
 
   test('cluster_header takes the first of several values', () => {
@@ -79,7 +88,15 @@ test('the matched length is that of the prefix, and -1 for whole paths (R-41)', 
 });
 
 describe('weighted clusters (R-31)', () => {
-  test.each([[0, 'a'], [9, 'a'], [10, 'b'], [98, 'b'], [99, 'c'], [100, 'a'], [199, 'c']])('V mod 100 of %i leads to %s', (value, cluster) => {
+  test.each([
+    [0, 'a'],
+    [9, 'a'],
+    [10, 'b'],
+    [98, 'b'],
+    [99, 'c'],
+    [100, 'a'],
+    [199, 'c'],
+  ])('V mod 100 of %i leads to %s', (value, cluster) => {
     const table = tableOf([weighted(['a', 10], ['b', 89], ['c', 1])]);
     expect(table.match({ head: requestHead(), matchedLength: -1 }, new ScriptedRandom(value / 2 ** 32))?.clusterName).toBe(cluster);
   });
@@ -90,7 +107,8 @@ describe('weighted clusters (R-31)', () => {
       const random = new SeededRandom(11);
       const runs = 40_000;
       let b = 0;
-      for (let i = 0; i < runs; i++) if (table.match({ head: requestHead({ protocol }), matchedLength: -1 }, random)?.clusterName === 'b') b++;
+      for (let i = 0; i < runs; i++)
+        if (table.match({ head: requestHead({ protocol }), matchedLength: -1 }, random)?.clusterName === 'b') b++;
       within(b, runs, 0.1);
     }
   });
@@ -99,7 +117,12 @@ describe('weighted clusters (R-31)', () => {
     const table = tableOf([weighted(['a', 50], ['b', 50])]);
     const choices = (protocol: 'http' | 'grpc', id: string): Set<string | undefined> => {
       const random = new SeededRandom(5);
-      return new Set(Array.from({ length: 40 }, () => table.match({ head: requestHead({ protocol }, { 'x-request-id': id }), matchedLength: -1 }, random)?.clusterName));
+      return new Set(
+        Array.from(
+          { length: 40 },
+          () => table.match({ head: requestHead({ protocol }, { 'x-request-id': id }), matchedLength: -1 }, random)?.clusterName,
+        ),
+      );
     };
     expect(choices('http', '00000031-0000-4000-8000-000000000000')).toEqual(new Set(['a']));
     expect(choices('http', '00000032-0000-4000-8000-000000000000')).toEqual(new Set(['b']));
@@ -109,12 +132,20 @@ describe('weighted clusters (R-31)', () => {
 });
 
 describe('runtime_fraction (D3)', () => {
-  const split = (numerator: number) => tableOf([route({ name: 'some', match: { fraction: { numerator, denominator: 100 } } }), route({ name: 'rest' })]);
-  const ask = (numerator: number, value: number) => split(numerator).match({ head: requestHead(), matchedLength: -1 }, new ScriptedRandom(value / 2 ** 32))?.route.name;
+  const split = (numerator: number) =>
+    tableOf([route({ name: 'some', match: { fraction: { numerator, denominator: 100 } } }), route({ name: 'rest' })]);
+  const ask = (numerator: number, value: number) =>
+    split(numerator).match({ head: requestHead(), matchedLength: -1 }, new ScriptedRandom(value / 2 ** 32))?.route.name;
 
-  test.each([[0, 0, 'rest'], [1, 0, 'some'], [1, 1, 'rest'], [50, 49, 'some'], [50, 50, 'rest'], [100, 99, 'some'], [50, 149, 'some']])(
-    'numerator %i, value %i: %s', (numerator, value, name) => expect(ask(numerator, value)).toBe(name),
-  );
+  test.each([
+    [0, 0, 'rest'],
+    [1, 0, 'some'],
+    [1, 1, 'rest'],
+    [50, 49, 'some'],
+    [50, 50, 'rest'],
+    [100, 99, 'some'],
+    [50, 149, 'some'],
+  ])('numerator %i, value %i: %s', (numerator, value, name) => expect(ask(numerator, value)).toBe(name));
 
   test('HTTP: one value for all fractions and the weighted choice, drawn once', () => {
     let draws = 0;
@@ -130,7 +161,16 @@ describe('runtime_fraction (D3)', () => {
 
   test('nothing is drawn where nothing asks for chance', () => {
     const table = tableOf([route()]);
-    expect(table.match({ head: requestHead(), matchedLength: -1 }, { next: () => { throw new Error('drawn'); } })).toBeDefined();
+    expect(
+      table.match(
+        { head: requestHead(), matchedLength: -1 },
+        {
+          next: () => {
+            throw new Error('drawn');
+          },
+        },
+      ),
+    ).toBeDefined();
   });
 
   test('gRPC: fractions and the weighted choice are independent (gRFC A28)', () => {
@@ -154,11 +194,22 @@ describe('runtime_fraction (D3)', () => {
 });
 
 describe('require_tls (R-7)', () => {
-  const ask = (requireTls: 'none' | 'external-only' | 'all', head: Parameters<typeof requestHead>[0], headers: Record<string, string> = {}) =>
-    new RouteTable(routeConfig({ virtualHosts: [virtualHost({ requireTls, routes: [route()] })] }), (where) => where.route.action.kind).match({ head: requestHead(head, headers), matchedLength: -1 }, new ScriptedRandom(0));
+  const ask = (
+    requireTls: 'none' | 'external-only' | 'all',
+    head: Parameters<typeof requestHead>[0],
+    headers: Record<string, string> = {},
+  ) =>
+    new RouteTable(
+      routeConfig({ virtualHosts: [virtualHost({ requireTls, routes: [route()] })] }),
+      (where) => where.route.action.kind,
+    ).match({ head: requestHead(head, headers), matchedLength: -1 }, new ScriptedRandom(0));
   test.each([
-    ['all', { scheme: 'http' }, {}, 'redirect'], ['all', { scheme: 'https' }, {}, 'forward'], ['none', { scheme: 'http' }, {}, 'forward'],
-    ['external-only', { scheme: 'http' }, {}, 'redirect'], ['external-only', { scheme: 'http' }, { 'x-envoy-internal': 'true' }, 'forward'],
-    ['all', { scheme: 'http' }, { 'x-forwarded-proto': 'https' }, 'forward'], ['all', { scheme: 'http', protocol: 'grpc' }, {}, 'forward'],
+    ['all', { scheme: 'http' }, {}, 'redirect'],
+    ['all', { scheme: 'https' }, {}, 'forward'],
+    ['none', { scheme: 'http' }, {}, 'forward'],
+    ['external-only', { scheme: 'http' }, {}, 'redirect'],
+    ['external-only', { scheme: 'http' }, { 'x-envoy-internal': 'true' }, 'forward'],
+    ['all', { scheme: 'http' }, { 'x-forwarded-proto': 'https' }, 'forward'],
+    ['all', { scheme: 'http', protocol: 'grpc' }, {}, 'forward'],
   ] as const)('%s for %j with %j: %s', (requireTls, head, headers, kind) => expect(ask(requireTls, head, headers)).toBe(kind));
 });

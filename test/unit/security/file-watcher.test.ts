@@ -29,7 +29,12 @@ function write(directory: string, issued: IssuedCertificate, roots?: string): vo
 
 function configOf(directory: string): FileWatcherConfig {
   const file = (name: string): string => join(directory, name);
-  return { certificateFile: file('cert.pem'), privateKeyFile: file('key.pem'), caCertificateFile: file('ca.pem'), refreshIntervalMs: REFRESH_MS };
+  return {
+    certificateFile: file('cert.pem'),
+    privateKeyFile: file('key.pem'),
+    caCertificateFile: file('ca.pem'),
+    refreshIntervalMs: REFRESH_MS,
+  };
 }
 
 function watcherOf(config: FileWatcherConfig, clock: Clock, log: Logger = silentLogger): FileWatcher {
@@ -112,7 +117,11 @@ describe('FileWatcher', () => {
     ['a deleted certificate', (d) => rmSync(join(d, 'cert.pem')), /ENOENT/],
     ['a deleted key', (d) => rmSync(join(d, 'key.pem')), /ENOENT/],
     ['an empty certificate', (d) => writeFileSync(join(d, 'cert.pem'), ''), /holds no PEM certificate/],
-    ['a broken certificate', (d) => writeFileSync(join(d, 'cert.pem'), first.certificateChainPem.replace('MII', 'AAA')), /cannot be read|no PEM|belong/],
+    [
+      'a broken certificate',
+      (d) => writeFileSync(join(d, 'cert.pem'), first.certificateChainPem.replace('MII', 'AAA')),
+      /cannot be read|no PEM|belong/,
+    ],
     ['a broken key', (d) => writeFileSync(join(d, 'key.pem'), 'x'), /private key cannot be read/],
     ['a directory in place of the key', (d) => (rmSync(join(d, 'key.pem')), mkdirSync(join(d, 'key.pem'))), /EISDIR/],
     ['an expired certificate', (d) => write(d, ca.issue({ spiffeId: 'spiffe://td/a', validForMs: -1 })), /has expired/],
@@ -121,7 +130,11 @@ describe('FileWatcher', () => {
     const directory = folder();
     write(directory, first, ca.certificatePem);
     const lines: string[] = [];
-    const watcher = watcherOf(configOf(directory), clock, { ...silentLogger, warn: (line) => lines.push(line), info: (line) => lines.push(line) });
+    const watcher = watcherOf(configOf(directory), clock, {
+      ...silentLogger,
+      warn: (line) => lines.push(line),
+      info: (line) => lines.push(line),
+    });
     spoil(directory);
     await clock.advance(REFRESH_MS + 10_000);
     expect(textOf(watcher.identity.value?.certificateChain)).toBe(first.certificateChainPem);
@@ -141,7 +154,11 @@ describe('FileWatcher', () => {
     write(directory, first, ca.certificatePem);
     const watcher = watcherOf(configOf(directory), clock);
     const expired = createTestCa({ trustDomain: 'td', clock, validForMs: -1 }).certificatePem;
-    for (const [text, problem] of [['', /no PEM certificate/], ['-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----', /cannot be read/], [expired, /have expired/]] as const) {
+    for (const [text, problem] of [
+      ['', /no PEM certificate/],
+      ['-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----', /cannot be read/],
+      [expired, /have expired/],
+    ] as const) {
       writeFileSync(join(directory, 'ca.pem'), text);
       await clock.advance(REFRESH_MS);
       expect(watcher.roots.problem).toMatch(problem);
@@ -155,9 +172,17 @@ describe('FileWatcher', () => {
     const { certificateFile, privateKeyFile, caCertificateFile } = configOf(directory);
     const none = { certificateFile: undefined, privateKeyFile: undefined, caCertificateFile: undefined, refreshIntervalMs: REFRESH_MS };
     const roots = watcherOf({ ...none, caCertificateFile }, new FakeClock());
-    expect([roots.roots.value !== undefined, roots.identity.value, roots.identity.problem]).toEqual([true, undefined, 'certificate provider "default" has no certificate_file']);
+    expect([roots.roots.value !== undefined, roots.identity.value, roots.identity.problem]).toEqual([
+      true,
+      undefined,
+      'certificate provider "default" has no certificate_file',
+    ]);
     const identity = watcherOf({ ...none, certificateFile, privateKeyFile }, new FakeClock());
-    expect([identity.identity.value !== undefined, identity.roots.value, identity.roots.problem]).toEqual([true, undefined, 'certificate provider "default" has no ca_certificate_file']);
+    expect([identity.identity.value !== undefined, identity.roots.value, identity.roots.problem]).toEqual([
+      true,
+      undefined,
+      'certificate provider "default" has no ca_certificate_file',
+    ]);
     expect(watcherOf({ ...none, certificateFile }, new FakeClock()).identity.problem).toMatch(/private_key_file/);
   });
 
@@ -186,7 +211,10 @@ describe('the watch on real files', () => {
     write(directory, first, ca.certificatePem);
     const watcher = watcherOf(configOf(directory), clock);
     const seen = changed(watcher);
-    for (const [name, text] of [['cert.pem', second.certificateChainPem], ['key.pem', second.privateKeyPem]] as const) {
+    for (const [name, text] of [
+      ['cert.pem', second.certificateChainPem],
+      ['key.pem', second.privateKeyPem],
+    ] as const) {
       writeFileSync(join(directory, `${name}.new`), text);
       renameSync(join(directory, `${name}.new`), join(directory, name));
     }
@@ -205,7 +233,10 @@ describe('the watch on real files', () => {
     swap('..2026_1', first);
     for (const name of ['cert.pem', 'key.pem', 'ca.pem']) symlinkSync(join('..data', name), join(directory, name));
     const watcher = watcherOf(configOf(directory), clock);
-    for (const [name, issued] of [['..2026_2', second], ['..2026_3', third]] as const) {
+    for (const [name, issued] of [
+      ['..2026_2', second],
+      ['..2026_3', third],
+    ] as const) {
       const seen = changed(watcher);
       swap(name, issued);
       await seen;
@@ -216,7 +247,10 @@ describe('the watch on real files', () => {
 
   it('sees the swap of a whole directory behind a link, and what happens in the new one', async () => {
     const directory = folder();
-    for (const [name, issued] of [['one', first], ['two', second]] as const) {
+    for (const [name, issued] of [
+      ['one', first],
+      ['two', second],
+    ] as const) {
       mkdirSync(join(directory, name));
       write(join(directory, name), issued, ca.certificatePem);
     }

@@ -21,8 +21,24 @@ describe('parseSpiffeId', () => {
   });
 
   it.each([
-    '', 'td/a', 'http://td/a', 'SPIFFE://td/a', 'spiffe:///a', 'spiffe://TD/a', 'spiffe://td/', 'spiffe://td/a/', 'spiffe://td//a', 'spiffe://td/./a',
-    'spiffe://td/..', 'spiffe://td/a/../b', 'spiffe://td:80/a', 'spiffe://u@td/a', 'spiffe://td/a?x', 'spiffe://td/a#x', 'spiffe://td/%61', 'spiffe://td/a\n',
+    '',
+    'td/a',
+    'http://td/a',
+    'SPIFFE://td/a',
+    'spiffe:///a',
+    'spiffe://TD/a',
+    'spiffe://td/',
+    'spiffe://td/a/',
+    'spiffe://td//a',
+    'spiffe://td/./a',
+    'spiffe://td/..',
+    'spiffe://td/a/../b',
+    'spiffe://td:80/a',
+    'spiffe://u@td/a',
+    'spiffe://td/a?x',
+    'spiffe://td/a#x',
+    'spiffe://td/%61',
+    'spiffe://td/a\n',
     'spiffe://td/a b',
   ])('refuses %j', (text) => {
     expect(parseSpiffeId(text)).toBeUndefined();
@@ -38,14 +54,23 @@ describe('parseSpiffeId', () => {
 
 describe('the identity of a peer', () => {
   const ca = createTestCa({ trustDomain: 'td', clock: new RealClock() });
-  const certificate = new X509Certificate(ca.issue({ spiffeId: 'spiffe://td/a', dnsNames: ['a.example', 'b.example'], ipAddresses: ['10.0.0.1'], commonName: 'a, b+c' }).certificateChainPem);
+  const certificate = new X509Certificate(
+    ca.issue({ spiffeId: 'spiffe://td/a', dnsNames: ['a.example', 'b.example'], ipAddresses: ['10.0.0.1'], commonName: 'a, b+c' })
+      .certificateChainPem,
+  );
 
   it('is what the certificate says', () => {
-    expect(peerTlsOfCertificate(certificate)).toEqual({ authenticated: true, uriSans: ['spiffe://td/a'], dnsSans: ['a.example', 'b.example'], subject: 'CN=a\\, b\\+c' });
+    expect(peerTlsOfCertificate(certificate)).toEqual({
+      authenticated: true,
+      uriSans: ['spiffe://td/a'],
+      dnsSans: ['a.example', 'b.example'],
+      subject: 'CN=a\\, b\\+c',
+    });
   });
 
   it('is nobody when the certificate was not verified, whatever it says', () => {
-    const socket = (authorized: boolean): never => ({ authorized, servername: 'x.example', getPeerX509Certificate: () => certificate }) as never;
+    const socket = (authorized: boolean): never =>
+      ({ authorized, servername: 'x.example', getPeerX509Certificate: () => certificate }) as never;
     expect(peerTlsOf(socket(true))).toMatchObject({ authenticated: true, uriSans: ['spiffe://td/a'], serverName: 'x.example' });
     expect(peerTlsOf(socket(false))).toEqual({ authenticated: false, uriSans: [], dnsSans: [], subject: '', serverName: 'x.example' });
   });
@@ -68,7 +93,18 @@ describe('the identity of a peer', () => {
   it.runIf(openssl)('writes subjects as openssl does', () => {
     const directory = mkdtempSync(join(tmpdir(), 'inmesh-subject-'));
     onTestFinished(() => rmSync(directory, { recursive: true }));
-    const args = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', join(directory, 'key.pem'), '-multivalue-rdn'];
+    const args = [
+      'req',
+      '-x509',
+      '-newkey',
+      'ec',
+      '-pkeyopt',
+      'ec_paramgen_curve:P-256',
+      '-nodes',
+      '-keyout',
+      join(directory, 'key.pem'),
+      '-multivalue-rdn',
+    ];
     const made = spawnSync('openssl', [...args, '-subj', '/C=DE/O=A, "Inc" <x>/OU=p+L=q/CN=c;d']);
     expect(made.status).toBe(0);
     const pem = made.stdout.toString();

@@ -5,7 +5,12 @@ import type { SanMatcherConfig } from '../../../src/config/tls.ts';
 import { canonicalIp, compileSanMatchers, dnsNameMatches } from '../../../src/security/san-matcher.ts';
 import { parseSubjectAltNames } from '../../../src/core/peer-identity.ts';
 
-const matcher = (type: SanMatcherConfig['type'], kind: StringMatcherConfig['kind'], value: string, ignoreCase = false): SanMatcherConfig => ({
+const matcher = (
+  type: SanMatcherConfig['type'],
+  kind: StringMatcherConfig['kind'],
+  value: string,
+  ignoreCase = false,
+): SanMatcherConfig => ({
   type,
   matcher: { kind, value, ignoreCase },
 });

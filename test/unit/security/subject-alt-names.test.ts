@@ -16,7 +16,13 @@ describe('parseSubjectAltNames', () => {
     ['DNS:a.example', [dns('a.example')]],
     ['URI:spiffe://td/a, DNS:b', [uri('spiffe://td/a'), dns('b')]],
     ['IP Address:0:0:0:0:0:0:0:1', [{ type: 'ip', value: '0:0:0:0:0:0:0:1' }]],
-    ['email:a@b, othername:<unsupported>', [{ type: 'email', value: 'a@b' }, { type: 'other', value: '<unsupported>' }]],
+    [
+      'email:a@b, othername:<unsupported>',
+      [
+        { type: 'email', value: 'a@b' },
+        { type: 'other', value: '<unsupported>' },
+      ],
+    ],
     ['DirName:"CN = a\\u002c URI:spiffe://td/x", DNS:c', [{ type: 'other', value: 'CN = a, URI:spiffe://td/x' }, dns('c')]],
     // A comma inside of a name does not begin another one.
     ['DNS:"good.example, URI:spiffe://td/admin"', [dns('good.example, URI:spiffe://td/admin')]],

@@ -38,11 +38,24 @@ describe('DER', () => {
     [256, '04820100'],
     [70_000, '0483011170'],
   ])('writes the length %i', (size, hex) => {
-    expect(element(0x04, Buffer.alloc(size)).subarray(0, hex.length / 2).toString('hex')).toBe(hex);
+    expect(
+      element(0x04, Buffer.alloc(size))
+        .subarray(0, hex.length / 2)
+        .toString('hex'),
+    ).toBe(hex);
   });
 
   it('writes times as Date reads them, UTCTime before 2050', () => {
-    for (const iso of ['1970-01-01T00:00:00', '1999-12-31T23:59:59', '2000-02-29T12:00:01', '2024-02-29T00:00:00', '2026-11-22T06:07:08', '2049-12-31T23:59:59', '2050-01-01T00:00:00', '2100-03-01T00:00:00']) {
+    for (const iso of [
+      '1970-01-01T00:00:00',
+      '1999-12-31T23:59:59',
+      '2000-02-29T12:00:01',
+      '2024-02-29T00:00:00',
+      '2026-11-22T06:07:08',
+      '2049-12-31T23:59:59',
+      '2050-01-01T00:00:00',
+      '2100-03-01T00:00:00',
+    ]) {
       const der = time(Date.parse(`${iso}Z`));
       const digits = iso.replaceAll(/[-T:]/g, '');
       const utc = iso < '2050';

@@ -18,7 +18,11 @@ const leaf = ca.issue({ spiffeId: 'spiffe://td/a', dnsNames: ['a.example'] });
 const other = ca.issue({ spiffeId: 'spiffe://td/b' });
 
 const inline = (pem: string): TlsSourceConfig => ({ kind: 'inline', pem });
-const pair = (issued = leaf): UpstreamTlsConfig['identity'] => ({ kind: 'pair', certificateChain: inline(issued.certificateChainPem), privateKey: inline(issued.privateKeyPem) });
+const pair = (issued = leaf): UpstreamTlsConfig['identity'] => ({
+  kind: 'pair',
+  certificateChain: inline(issued.certificateChainPem),
+  privateKey: inline(issued.privateKeyPem),
+});
 const uri = (value: string): SanMatcherConfig => ({ type: 'uri', matcher: { kind: 'exact', value, ignoreCase: false } });
 
 const upstream = (over: Partial<UpstreamTlsConfig> = {}): UpstreamTlsConfig => ({
@@ -60,7 +64,13 @@ function certificateFiles(): { readonly directory: string; readonly config: Cert
   const file = (name: string): string => join(directory, name);
   return {
     directory,
-    config: { plugin: 'file_watcher', certificateFile: file('cert.pem'), privateKeyFile: file('key.pem'), caCertificateFile: file('ca.pem'), refreshIntervalMs: 5000 },
+    config: {
+      plugin: 'file_watcher',
+      certificateFile: file('cert.pem'),
+      privateKeyFile: file('key.pem'),
+      caCertificateFile: file('ca.pem'),
+      refreshIntervalMs: 5000,
+    },
   };
 }
 
@@ -129,7 +139,9 @@ describe('a context', () => {
     const { directory } = certificateFiles();
     fill(directory);
     const file = (name: string): TlsSourceConfig => ({ kind: 'file', path: join(directory, name), watchedDirectory: directory });
-    const security = contexts(clock).client(upstream({ identity: { kind: 'pair', certificateChain: file('cert.pem'), privateKey: file('key.pem') }, roots: file('ca.pem') }));
+    const security = contexts(clock).client(
+      upstream({ identity: { kind: 'pair', certificateChain: file('cert.pem'), privateKey: file('key.pem') }, roots: file('ca.pem') }),
+    );
     expect(security.material()?.certificateChain?.toString()).toBe(leaf.certificateChainPem);
     fill(directory, other);
     await clock.advance(600_000);
@@ -139,7 +151,9 @@ describe('a context', () => {
   it('goes when the last trust anchor expires', async () => {
     const clock = new FakeClock();
     const short = createTestCa({ trustDomain: 'td', clock, validForMs: 60_000 });
-    const security = contexts(clock).client(upstream({ roots: inline(short.certificatePem + createTestCa({ trustDomain: 'td', clock, validForMs: 30_000 }).certificatePem) }));
+    const security = contexts(clock).client(
+      upstream({ roots: inline(short.certificatePem + createTestCa({ trustDomain: 'td', clock, validForMs: 30_000 }).certificatePem) }),
+    );
     await clock.advance(59_000);
     expect(security.secureContext()).toBeDefined();
     await clock.advance(1000);
@@ -162,14 +176,36 @@ describe('there is never a context', () => {
   const provider = { kind: 'provider', instance: 'nowhere', certificateName: '' } as const;
   it.each<[string, Partial<UpstreamTlsConfig>, RegExp]>([
     ['with SAN matchers and no trust anchors', { roots: undefined, sanMatchers: [uri('spiffe://td/a')] }, /would verify nothing/],
-    ['with auto_sni_san_validation and no trust anchors', { roots: undefined, autoSniSanValidation: true, sni: 'a' }, /would verify nothing/],
+    [
+      'with auto_sni_san_validation and no trust anchors',
+      { roots: undefined, autoSniSanValidation: true, sni: 'a' },
+      /would verify nothing/,
+    ],
     ['for an unknown provider of certificates', { identity: provider }, /"nowhere" is not in the bootstrap/],
     ['for an unknown provider of roots', { roots: provider }, /"nowhere" is not in the bootstrap/],
     ['for a provider named like a property of objects', { roots: { ...provider, instance: 'constructor' } }, /"constructor" is not in/],
     ['for roots over SDS', { roots: { kind: 'sds', name: 'ROOTCA' } }, /SDS/],
-    ['for a certificate over SDS', { identity: { kind: 'pair', certificateChain: { kind: 'sds', name: 'x' }, privateKey: { kind: 'sds', name: 'x' } } }, /not supported/],
-    ['for mixed sources', { identity: { kind: 'pair', certificateChain: inline(leaf.certificateChainPem), privateKey: { kind: 'file', path: '/k', watchedDirectory: undefined } } }, /not supported/],
-    ['for a mismatched pair', { identity: { kind: 'pair', certificateChain: inline(leaf.certificateChainPem), privateKey: inline(other.privateKeyPem) } }, /belong together/],
+    [
+      'for a certificate over SDS',
+      { identity: { kind: 'pair', certificateChain: { kind: 'sds', name: 'x' }, privateKey: { kind: 'sds', name: 'x' } } },
+      /not supported/,
+    ],
+    [
+      'for mixed sources',
+      {
+        identity: {
+          kind: 'pair',
+          certificateChain: inline(leaf.certificateChainPem),
+          privateKey: { kind: 'file', path: '/k', watchedDirectory: undefined },
+        },
+      },
+      /not supported/,
+    ],
+    [
+      'for a mismatched pair',
+      { identity: { kind: 'pair', certificateChain: inline(leaf.certificateChainPem), privateKey: inline(other.privateKeyPem) } },
+      /belong together/,
+    ],
     ['for empty trust anchors', { roots: inline('') }, /no PEM certificate/],
     ['for broken trust anchors', { roots: inline('-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----') }, /cannot be read/],
     ['for a missing file', { roots: { kind: 'file', path: '/nonexistent/ca.pem', watchedDirectory: undefined } }, /ENOENT/],
@@ -182,7 +218,11 @@ describe('there is never a context', () => {
   it.each<[string, Partial<DownstreamTlsConfig>, RegExp]>([
     ['without a certificate', { identity: undefined }, /needs a certificate/],
     ['when client certificates are required and nothing can verify them', { roots: undefined }, /no trust anchors/],
-    ['with SAN matchers and no trust anchors', { roots: undefined, requireClientCertificate: false, sanMatchers: [uri('spiffe://td/a')] }, /would verify nothing/],
+    [
+      'with SAN matchers and no trust anchors',
+      { roots: undefined, requireClientCertificate: false, sanMatchers: [uri('spiffe://td/a')] },
+      /would verify nothing/,
+    ],
     ['with the roots of the system', { roots: { kind: 'system' } }, /A82/],
   ])('on the server side %s', (_what, over, problem) => {
     const security = contexts().server(downstream(over));
@@ -211,16 +251,64 @@ describe('what is verified', () => {
   it.each<[string, Partial<UpstreamTlsConfig>, string, string, RegExp | undefined]>([
     ['any identity without matchers', {}, '10.0.0.1', leaf.certificateChainPem, undefined],
     ['the right identity', { sanMatchers: [uri('spiffe://td/a')] }, '10.0.0.1', leaf.certificateChainPem, undefined],
-    ['a wrong identity', { sanMatchers: [uri('spiffe://td/a')] }, '10.0.0.1', other.certificateChainPem, /presents uri:"spiffe:\/\/td\/b", which no SAN matcher/],
+    [
+      'a wrong identity',
+      { sanMatchers: [uri('spiffe://td/a')] },
+      '10.0.0.1',
+      other.certificateChainPem,
+      /presents uri:"spiffe:\/\/td\/b", which no SAN matcher/,
+    ],
     ['a name that was sent', { sni: 'a.example', autoSniSanValidation: true }, 'a.example', leaf.certificateChainPem, undefined],
-    ['a name that was sent and is not in the certificate', { sni: 'b.example', autoSniSanValidation: true }, 'b.example', leaf.certificateChainPem, /not the name "b.example"/],
-    ['the name instead of the matchers', { sni: 'b.example', autoSniSanValidation: true, sanMatchers: [uri('spiffe://td/a')] }, 'b.example', leaf.certificateChainPem, /not the name/],
-    ['the SNI and not the address that was dialled', { sni: 'b.example', autoSniSanValidation: true }, 'a.example', leaf.certificateChainPem, /not the name "b.example"/],
-    ['the host name with auto_host_sni', { sni: 'b.example', autoHostSni: true, autoSniSanValidation: true }, 'a.example', leaf.certificateChainPem, undefined],
-    ['the matchers with auto_host_sni but an endpoint without a name', { autoHostSni: true, autoSniSanValidation: true, sanMatchers: [uri('spiffe://td/a')] }, '10.0.0.1:443', leaf.certificateChainPem, undefined],
-    ['no name was sent, only an address dialled', { autoHostSni: true, autoSniSanValidation: true }, '[::1]:443', leaf.certificateChainPem, /none was sent/],
+    [
+      'a name that was sent and is not in the certificate',
+      { sni: 'b.example', autoSniSanValidation: true },
+      'b.example',
+      leaf.certificateChainPem,
+      /not the name "b.example"/,
+    ],
+    [
+      'the name instead of the matchers',
+      { sni: 'b.example', autoSniSanValidation: true, sanMatchers: [uri('spiffe://td/a')] },
+      'b.example',
+      leaf.certificateChainPem,
+      /not the name/,
+    ],
+    [
+      'the SNI and not the address that was dialled',
+      { sni: 'b.example', autoSniSanValidation: true },
+      'a.example',
+      leaf.certificateChainPem,
+      /not the name "b.example"/,
+    ],
+    [
+      'the host name with auto_host_sni',
+      { sni: 'b.example', autoHostSni: true, autoSniSanValidation: true },
+      'a.example',
+      leaf.certificateChainPem,
+      undefined,
+    ],
+    [
+      'the matchers with auto_host_sni but an endpoint without a name',
+      { autoHostSni: true, autoSniSanValidation: true, sanMatchers: [uri('spiffe://td/a')] },
+      '10.0.0.1:443',
+      leaf.certificateChainPem,
+      undefined,
+    ],
+    [
+      'no name was sent, only an address dialled',
+      { autoHostSni: true, autoSniSanValidation: true },
+      '[::1]:443',
+      leaf.certificateChainPem,
+      /none was sent/,
+    ],
     ['no name was sent', { autoSniSanValidation: true }, '10.0.0.1', leaf.certificateChainPem, /none was sent/],
-    ['no name was sent, but there are matchers', { autoSniSanValidation: true, sanMatchers: [uri('spiffe://td/a')] }, '10.0.0.1', leaf.certificateChainPem, undefined],
+    [
+      'no name was sent, but there are matchers',
+      { autoSniSanValidation: true, sanMatchers: [uri('spiffe://td/a')] },
+      '10.0.0.1',
+      leaf.certificateChainPem,
+      undefined,
+    ],
   ])('on the client side: %s', (_what, over, hostname, pem, problem) => {
     const error = contexts().client(upstream(over)).verifyPeer(hostname, certificateOf(pem));
     if (problem === undefined) expect(error).toBeUndefined();
@@ -244,7 +332,12 @@ describe('what is verified', () => {
     expect(optional.verifyPeer(certificateOf(other.certificateChainPem))).toBeDefined();
   });
 
-  it.each([['a.example', 'a.example'], ['', undefined], ['10.0.0.1', undefined], ['::1', undefined]])('SNI %j is sent as %j', (sni, sent) => {
+  it.each([
+    ['a.example', 'a.example'],
+    ['', undefined],
+    ['10.0.0.1', undefined],
+    ['::1', undefined],
+  ])('SNI %j is sent as %j', (sni, sent) => {
     expect(contexts().client(upstream({ sni })).serverName).toBe(sent);
   });
 

@@ -8,7 +8,10 @@ import { SHAPES } from '../../../src/sources/mesh-yaml/shapes.ts';
 
 const root = new URL('../../../', import.meta.url);
 const page = readFileSync(new URL('docs/reference/mesh-yaml.md', root), 'utf8');
-const schema = JSON.parse(readFileSync(new URL('src/sources/mesh.schema.json', root), 'utf8')) as { $defs: Record<string, { properties: object }>; properties: object };
+const schema = JSON.parse(readFileSync(new URL('src/sources/mesh.schema.json', root), 'utf8')) as {
+  $defs: Record<string, { properties: object }>;
+  properties: object;
+};
 
 test('mesh.schema.json is what the table gives', () => {
   // To renew it: write JSON.stringify(meshJsonSchema(), undefined, 2) there.
@@ -25,14 +28,17 @@ describe.each(Object.entries(SHAPES))('%s', (name, shape) => {
 
   test('all keys are on the page, with what they mean', () => {
     for (const key of keys) {
-      const row = page.split('\n').find((line) => line.startsWith(`| \`${key}\` |`) && line.includes(shape.keys[key]?.doc.replaceAll('|', '\\|') ?? ' '));
+      const row = page
+        .split('\n')
+        .find((line) => line.startsWith(`| \`${key}\` |`) && line.includes(shape.keys[key]?.doc.replaceAll('|', '\\|') ?? ' '));
       expect(row, key).toBeDefined();
     }
     for (const key of Object.keys(shape.later ?? {})) expect(page).toContain(`\`${key}\``);
   });
 
   test('examples are YAML', () => {
-    for (const [key, { example }] of Object.entries(shape.keys)) if (example !== undefined) expect(() => parse(`${key}: ${example}`) as unknown, key).not.toThrow();
+    for (const [key, { example }] of Object.entries(shape.keys))
+      if (example !== undefined) expect(() => parse(`${key}: ${example}`) as unknown, key).not.toThrow();
   });
 });
 

@@ -35,7 +35,8 @@ services:
     breaker: {}
 `;
 
-const routesOf = (loaded: LoadedMeshYaml, name: string): readonly RouteEntryConfig[] => loaded.resources.routes.get(name)?.virtualHosts[0]?.routes ?? [];
+const routesOf = (loaded: LoadedMeshYaml, name: string): readonly RouteEntryConfig[] =>
+  loaded.resources.routes.get(name)?.virtualHosts[0]?.routes ?? [];
 const onlyRoute = (body: string, service = ''): RouteEntryConfig => {
   const loaded = load(`version: 1\nservices:\n  a:\n    endpoints: ["b:80"]\n${service}    routes:\n      - ${body}\n`);
   const [route] = routesOf(loaded, 'a');
@@ -69,22 +70,51 @@ describe('the example of the docs', () => {
   test('endpoints by label, in localities with the weight of what they hold', () => {
     const v1 = endpoints.get('reviews|version=v1');
     expect(v1?.clusterName).toBe('reviews|version=v1');
-    expect(v1?.localities.map(({ locality, weight, priority }) => [locality, weight, priority])).toEqual([['//', 1, 0], ['eu-1/a/', 3, 0]]);
-    expect(v1?.localities[1]?.endpoints).toEqual([{ host: '::1', port: 9080, hostname: '', weight: 3, health: 'draining', metadata: undefined }]);
-    expect(endpoints.get('reviews|version=v2')?.localities).toMatchObject([{ locality: '/b/', endpoints: [{ host: 'reviews.local', hostname: 'reviews.local' }] }]);
+    expect(v1?.localities.map(({ locality, weight, priority }) => [locality, weight, priority])).toEqual([
+      ['//', 1, 0],
+      ['eu-1/a/', 3, 0],
+    ]);
+    expect(v1?.localities[1]?.endpoints).toEqual([
+      { host: '::1', port: 9080, hostname: '', weight: 3, health: 'draining', metadata: undefined },
+    ]);
+    expect(endpoints.get('reviews|version=v2')?.localities).toMatchObject([
+      { locality: '/b/', endpoints: [{ host: 'reviews.local', hostname: 'reviews.local' }] },
+    ]);
     expect(endpoints.get('reviews')?.localities.flatMap((locality) => locality.endpoints)).toHaveLength(3);
   });
 
   test('routes in order', () => {
     const [first, second] = routesOf(loaded, 'reviews');
-    expect(first?.match).toMatchObject({ path: { kind: 'prefix', value: '/' }, headers: [{ name: 'x-user', match: { kind: 'string', matcher: { kind: 'exact', value: 'ana' } }, invert: false }] });
-    expect(first?.action).toMatchObject({ kind: 'forward', cluster: { kind: 'cluster', name: 'reviews|version=v2' }, timeoutMs: 0, retry: undefined });
+    expect(first?.match).toMatchObject({
+      path: { kind: 'prefix', value: '/' },
+      headers: [{ name: 'x-user', match: { kind: 'string', matcher: { kind: 'exact', value: 'ana' } }, invert: false }],
+    });
+    expect(first?.action).toMatchObject({
+      kind: 'forward',
+      cluster: { kind: 'cluster', name: 'reviews|version=v2' },
+      timeoutMs: 0,
+      retry: undefined,
+    });
     expect(second?.match.path).toEqual({ kind: 'separated-prefix', value: '/reviews', caseSensitive: true });
     expect(second?.action).toMatchObject({
-      cluster: { kind: 'weighted', total: 100, clusters: [{ name: 'reviews|version=v1', weight: 90 }, { name: 'reviews|version=v2', weight: 10 }] },
+      cluster: {
+        kind: 'weighted',
+        total: 100,
+        clusters: [
+          { name: 'reviews|version=v1', weight: 90 },
+          { name: 'reviews|version=v2', weight: 10 },
+        ],
+      },
       timeoutMs: 2000,
       maxStreamDuration: undefined,
-      retry: { on: ['connect-failure', 'retriable-status-codes'], retriableStatusCodes: [503], numRetries: 2, perTryTimeoutMs: 500, baseIntervalMs: 25, maxIntervalMs: 250 },
+      retry: {
+        on: ['connect-failure', 'retriable-status-codes'],
+        retriableStatusCodes: [503],
+        numRetries: 2,
+        perTryTimeoutMs: 500,
+        baseIntervalMs: 25,
+        maxIntervalMs: 250,
+      },
     });
   });
 
@@ -96,9 +126,20 @@ describe('the example of the docs', () => {
       tls: undefined,
       connectTimeoutMs: 5000,
       panicThreshold: 50,
-      thresholds: { default: { ...DEFAULT_THRESHOLDS, maxRequests: 10, retryBudget: { percent: 20, minConcurrency: 3 } }, high: DEFAULT_THRESHOLDS },
+      thresholds: {
+        default: { ...DEFAULT_THRESHOLDS, maxRequests: 10, retryBudget: { percent: 20, minConcurrency: 3 } },
+        high: DEFAULT_THRESHOLDS,
+      },
       breaker: { errorThresholdPercentage: 50, volumeThreshold: 20, resetTimeoutMs: 10_000, windowMs: 10_000 },
-      outlier: { consecutive5xx: 3, enforcingConsecutive5xx: 100, baseEjectionTimeMs: 400_000, maxEjectionTimeMs: 400_000, maxEjectionPercent: 50, alwaysEjectOneHost: true, intervalMs: 10_000 },
+      outlier: {
+        consecutive5xx: 3,
+        enforcingConsecutive5xx: 100,
+        baseEjectionTimeMs: 400_000,
+        maxEjectionTimeMs: 400_000,
+        maxEjectionPercent: 50,
+        alwaysEjectOneHost: true,
+        intervalMs: 10_000,
+      },
     });
     // The budget stands at a route that does not lead here with all endpoints.
     expect(load('version: 1\nservices: { a: {} }').resources.cluster.get('a')?.thresholds.default).toBe(DEFAULT_THRESHOLDS);
@@ -109,13 +150,22 @@ describe('routes', () => {
   test('without routes, everything goes to all endpoints without a time limit', () => {
     const [route, ...rest] = routesOf(load('version: 1\nservices: { a: { hosts: [x] } }'), 'a');
     expect(rest).toEqual([]);
-    expect(route).toMatchObject({ match: { path: { kind: 'prefix', value: '/' }, headers: [], query: [] }, action: { cluster: { name: 'a' }, timeoutMs: 0, maxStreamDuration: undefined } });
+    expect(route).toMatchObject({
+      match: { path: { kind: 'prefix', value: '/' }, headers: [], query: [] },
+      action: { cluster: { name: 'a' }, timeoutMs: 0, maxStreamDuration: undefined },
+    });
   });
 
   test('timeout and retries of the service are defaults of its routes', () => {
     const service = '    timeout: 5s\n    retries: {}\n';
-    expect(forward(onlyRoute('match: {}', service))).toMatchObject({ timeoutMs: 5000, retry: { numRetries: 1, on: ['connect-failure', 'refused-stream', 'unavailable'] } });
-    expect(forward(onlyRoute('{ timeout: 0s, retries: { attempts: 1 } }', service))).toMatchObject({ timeoutMs: 0, retry: { numRetries: 0 } });
+    expect(forward(onlyRoute('match: {}', service))).toMatchObject({
+      timeoutMs: 5000,
+      retry: { numRetries: 1, on: ['connect-failure', 'refused-stream', 'unavailable'] },
+    });
+    expect(forward(onlyRoute('{ timeout: 0s, retries: { attempts: 1 } }', service))).toMatchObject({
+      timeoutMs: 0,
+      retry: { numRetries: 0 },
+    });
   });
 
   test.each([
@@ -130,18 +180,39 @@ describe('routes', () => {
   });
 
   test('gRPC paths are plain prefixes', () => {
-    expect(onlyRoute('match: { path: /shop.Cart/** }', '    protocol: grpc\n').match.path).toEqual({ kind: 'prefix', value: '/shop.Cart/', caseSensitive: true });
+    expect(onlyRoute('match: { path: /shop.Cart/** }', '    protocol: grpc\n').match.path).toEqual({
+      kind: 'prefix',
+      value: '/shop.Cart/',
+      caseSensitive: true,
+    });
     const loaded = load('version: 1\nservices: { a: { protocol: grpc } }');
     expect(loaded.resources.cluster.get('a')?.http2).toBe(true);
   });
 
   test('methods, headers, query', () => {
-    const { match } = onlyRoute('match: { method: [GET, HEAD], headers: { X-A: { present: false }, x-b: { regex: "v.", not: true }, x-c: 1.10 }, query: { q: { prefix: a, ignoreCase: true }, p: { present: true } } }');
+    const { match } = onlyRoute(
+      'match: { method: [GET, HEAD], headers: { X-A: { present: false }, x-b: { regex: "v.", not: true }, x-c: 1.10 }, query: { q: { prefix: a, ignoreCase: true }, p: { present: true } } }',
+    );
     expect(match.headers).toEqual([
-      { name: ':method', match: { kind: 'string', matcher: { kind: 'regex', value: 'GET|HEAD', ignoreCase: false } }, invert: false, treatMissingAsEmpty: false },
+      {
+        name: ':method',
+        match: { kind: 'string', matcher: { kind: 'regex', value: 'GET|HEAD', ignoreCase: false } },
+        invert: false,
+        treatMissingAsEmpty: false,
+      },
       { name: 'x-a', match: { kind: 'present', present: false }, invert: false, treatMissingAsEmpty: false },
-      { name: 'x-b', match: { kind: 'string', matcher: { kind: 'regex', value: 'v.', ignoreCase: false } }, invert: true, treatMissingAsEmpty: false },
-      { name: 'x-c', match: { kind: 'string', matcher: { kind: 'exact', value: '1.10', ignoreCase: false } }, invert: false, treatMissingAsEmpty: false },
+      {
+        name: 'x-b',
+        match: { kind: 'string', matcher: { kind: 'regex', value: 'v.', ignoreCase: false } },
+        invert: true,
+        treatMissingAsEmpty: false,
+      },
+      {
+        name: 'x-c',
+        match: { kind: 'string', matcher: { kind: 'exact', value: '1.10', ignoreCase: false } },
+        invert: false,
+        treatMissingAsEmpty: false,
+      },
     ]);
     expect(match.query).toEqual([
       { name: 'q', match: { kind: 'string', matcher: { kind: 'prefix', value: 'a', ignoreCase: true } } },
@@ -156,21 +227,36 @@ describe('routes', () => {
     ['/a', '/', { kind: 'prefix', value: '/' }],
     ['/**', '/b/', { kind: 'prefix', value: '/b/' }],
   ])('rewrite of %s to %s', (path, to, expected) => {
-    expect(forward(onlyRoute(`{ match: { path: ${path} }, rewrite: { path: ${to}, host: x.local } }`))).toMatchObject({ pathRewrite: expected, hostRewrite: { kind: 'literal', value: 'x.local' } });
+    expect(forward(onlyRoute(`{ match: { path: ${path} }, rewrite: { path: ${to}, host: x.local } }`))).toMatchObject({
+      pathRewrite: expected,
+      hostRewrite: { kind: 'literal', value: 'x.local' },
+    });
   });
 
   test('answers: redirect and respond; they use no cluster', () => {
     expect(onlyRoute('redirect: { scheme: https, status: 308, prefix: /b, stripQuery: true }').action).toEqual({
-      kind: 'redirect', status: 308, scheme: 'https', httpsRedirect: false, host: undefined, port: undefined, path: { kind: 'prefix', value: '/b' }, stripQuery: true,
+      kind: 'redirect',
+      status: 308,
+      scheme: 'https',
+      httpsRedirect: false,
+      host: undefined,
+      port: undefined,
+      path: { kind: 'prefix', value: '/b' },
+      stripQuery: true,
     });
     expect(onlyRoute('respond: { status: 418 }').action).toEqual({ kind: 'direct-response', status: 418, body: '' });
     expect([...load('version: 1\nservices: { a: { routes: [{ respond: { status: 204 } }] } }').resources.cluster.keys()]).toEqual([]);
   });
 
   test('header changes: set, then add; names in lower case', () => {
-    const { headers } = onlyRoute('headers: { request: { add: { Via: me }, set: { X-A: "1" }, remove: [X-B] }, response: { remove: [Server] } }');
+    const { headers } = onlyRoute(
+      'headers: { request: { add: { Via: me }, set: { X-A: "1" }, remove: [X-B] }, response: { remove: [Server] } }',
+    );
     expect(headers).toEqual({
-      requestAdd: [{ name: 'x-a', value: '1', action: 'overwrite', keepEmpty: false }, { name: 'via', value: 'me', action: 'append', keepEmpty: false }],
+      requestAdd: [
+        { name: 'x-a', value: '1', action: 'overwrite', keepEmpty: false },
+        { name: 'via', value: 'me', action: 'append', keepEmpty: false },
+      ],
       requestRemove: ['x-b'],
       responseAdd: [],
       responseRemove: ['server'],
@@ -186,14 +272,24 @@ describe('routes', () => {
 });
 
 describe('mutual TLS', () => {
-  const strict = 'version: 1\nidentity: { certificate: web.pem, key: web.key, ca: /ca.pem, trustDomain: prod }\nservices: { a: { mtls: strict, protocol: grpc } }\n';
+  const strict =
+    'version: 1\nidentity: { certificate: web.pem, key: web.key, ca: /ca.pem, trustDomain: prod }\nservices: { a: { mtls: strict, protocol: grpc } }\n';
 
   test('certificate files, relative to the file; the expected identity is that of the service', () => {
     expect(load(strict).resources.cluster.get('a')?.tls).toEqual({
-      identity: { kind: 'pair', certificateChain: { kind: 'file', path: '/etc/mesh/web.pem', watchedDirectory: undefined }, privateKey: { kind: 'file', path: '/etc/mesh/web.key', watchedDirectory: undefined } },
+      identity: {
+        kind: 'pair',
+        certificateChain: { kind: 'file', path: '/etc/mesh/web.pem', watchedDirectory: undefined },
+        privateKey: { kind: 'file', path: '/etc/mesh/web.key', watchedDirectory: undefined },
+      },
       roots: { kind: 'file', path: '/ca.pem', watchedDirectory: undefined },
       sanMatchers: [{ type: 'uri', matcher: { kind: 'exact', value: 'spiffe://prod/a', ignoreCase: false } }],
-      alpn: ['h2'], minVersion: undefined, maxVersion: undefined, sni: '', autoHostSni: false, autoSniSanValidation: false,
+      alpn: ['h2'],
+      minVersion: undefined,
+      maxVersion: undefined,
+      sni: '',
+      autoHostSni: false,
+      autoSniSanValidation: false,
     });
   });
 
@@ -205,7 +301,10 @@ describe('mutual TLS', () => {
   });
 
   test('inbound: client certificates are required; deny comes before allow; the router is last', () => {
-    const loaded = load('version: 1\ninbound: [{ port: 8080, mtls: strict, allow: [{ from: [spiffe://dev/web, spiffe://dev/ops/*, "*"], methods: [GET], paths: [/a, /b/**] }], deny: [{ paths: [/**], headers: { x-a: "1" } }] }]', { certificates: PROVIDER });
+    const loaded = load(
+      'version: 1\ninbound: [{ port: 8080, mtls: strict, allow: [{ from: [spiffe://dev/web, spiffe://dev/ops/*, "*"], methods: [GET], paths: [/a, /b/**] }], deny: [{ paths: [/**], headers: { x-a: "1" } }] }]',
+      { certificates: PROVIDER },
+    );
     const listener = loaded.resources.listener.get('inbound/0.0.0.0:8080');
     expect(listener).toMatchObject({ api: undefined, direction: 'inbound', address: { host: '0.0.0.0', port: 8080 } });
     const [chain] = listener?.filterChains ?? [];
@@ -223,7 +322,15 @@ describe('mutual TLS', () => {
               {
                 kind: 'and',
                 rules: [
-                  { kind: 'header', matcher: { name: ':method', match: { kind: 'string', matcher: { kind: 'exact', value: 'GET', ignoreCase: false } }, invert: false, treatMissingAsEmpty: false } },
+                  {
+                    kind: 'header',
+                    matcher: {
+                      name: ':method',
+                      match: { kind: 'string', matcher: { kind: 'exact', value: 'GET', ignoreCase: false } },
+                      invert: false,
+                      treatMissingAsEmpty: false,
+                    },
+                  },
                   { kind: 'or', rules: [path('exact', '/a'), path('exact', '/b'), path('prefix', '/b/')] },
                 ],
               },
@@ -240,7 +347,10 @@ describe('mutual TLS', () => {
   });
 
   test('an empty allow list lets nobody in; no list, everybody', () => {
-    const filters = (body: string): unknown => load(`version: 1\ninbound: [{ port: 80${body} }]`).resources.listener.get('inbound/0.0.0.0:80')?.filterChains[0]?.http?.filters.map((filter) => filter.config);
+    const filters = (body: string): unknown =>
+      load(`version: 1\ninbound: [{ port: 80${body} }]`)
+        .resources.listener.get('inbound/0.0.0.0:80')
+        ?.filterChains[0]?.http?.filters.map((filter) => filter.config);
     expect(filters(', allow: []')).toEqual([{ rules: { action: 'allow', policies: [] } }, undefined]);
     expect(filters('')).toEqual([undefined]);
     expect(filters(', deny: []')).toEqual([undefined]);

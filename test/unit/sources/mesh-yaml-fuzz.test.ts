@@ -7,7 +7,8 @@ import { loadMeshYaml } from '../../../src/sources/mesh-yaml/load.ts';
 import { printProblem } from '../../../src/sources/mesh-yaml/problem.ts';
 import { SHAPES } from '../../../src/sources/mesh-yaml/shapes.ts';
 
-const EXAMPLE = /```yaml\n([\s\S]*?)```/.exec(readFileSync(new URL('../../../docs/reference/mesh-yaml.md', import.meta.url), 'utf8'))?.[1] ?? '';
+const EXAMPLE =
+  /```yaml\n([\s\S]*?)```/.exec(readFileSync(new URL('../../../docs/reference/mesh-yaml.md', import.meta.url), 'utf8'))?.[1] ?? '';
 
 function check(text: string): void {
   const loaded = loadMeshYaml(text, 'f');
@@ -26,22 +27,39 @@ function check(text: string): void {
 
 test('a file with a piece replaced', () => {
   expect(loadMeshYaml(EXAMPLE, 'f').ok).toBe(true);
-  const piece = fc.oneof(fc.string({ maxLength: 6 }), fc.constantFrom(': ', '- ', '[', '}', '\n', '&a ', '*a', '"', '*', '0', '<<: ', '!!set ', '? ', '|', '---\n'));
+  const piece = fc.oneof(
+    fc.string({ maxLength: 6 }),
+    fc.constantFrom(': ', '- ', '[', '}', '\n', '&a ', '*a', '"', '*', '0', '<<: ', '!!set ', '? ', '|', '---\n'),
+  );
   fc.assert(
-    fc.property(fc.nat(EXAMPLE.length), fc.nat(12), piece, (at, length, inserted) => check(EXAMPLE.slice(0, at) + inserted + EXAMPLE.slice(at + length))),
+    fc.property(fc.nat(EXAMPLE.length), fc.nat(12), piece, (at, length, inserted) =>
+      check(EXAMPLE.slice(0, at) + inserted + EXAMPLE.slice(at + length)),
+    ),
     { numRuns: 600 },
   );
 });
 
 test('known keys with any values', () => {
   const keys = Object.values(SHAPES).flatMap((shape) => Object.keys(shape.keys));
-  const leaf = fc.oneof(fc.constantFrom('1s', '20%', '/x/**', 'a', 'spiffe://dev/a', '127.0.0.1:80', 'strict', 'v1'), fc.integer(), fc.boolean(), fc.constant(null));
+  const leaf = fc.oneof(
+    fc.constantFrom('1s', '20%', '/x/**', 'a', 'spiffe://dev/a', '127.0.0.1:80', 'strict', 'v1'),
+    fc.integer(),
+    fc.boolean(),
+    fc.constant(null),
+  );
   const { node } = fc.letrec((tie) => ({
-    node: fc.oneof({ depthSize: 'small' }, leaf, fc.array(tie('node'), { maxLength: 3 }), fc.dictionary(fc.constantFrom(...keys), tie('node'), { maxKeys: 4 })),
+    node: fc.oneof(
+      { depthSize: 'small' },
+      leaf,
+      fc.array(tie('node'), { maxLength: 3 }),
+      fc.dictionary(fc.constantFrom(...keys), tie('node'), { maxKeys: 4 }),
+    ),
   }));
   fc.assert(
-    fc.property(fc.dictionary(fc.constantFrom(...Object.keys(SHAPES['service']?.keys ?? {})), node, { maxKeys: 5 }), node, (service, inbound) =>
-      check(stringify({ version: 1, services: { a: service }, inbound: [inbound] })),
+    fc.property(
+      fc.dictionary(fc.constantFrom(...Object.keys(SHAPES['service']?.keys ?? {})), node, { maxKeys: 5 }),
+      node,
+      (service, inbound) => check(stringify({ version: 1, services: { a: service }, inbound: [inbound] })),
     ),
     { numRuns: 400 },
   );

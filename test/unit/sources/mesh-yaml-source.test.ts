@@ -50,16 +50,29 @@ describe('MeshYamlSource', () => {
   });
 
   test('an invalid file throws with every problem and a picture', () => {
-    expect(() => open('version: 1\nservices:\n  a: { lb: x, timeout: 1 }\n')).toThrow(/2 errors:\nmesh\.yaml:3:12[\s\S]*\^[\s\S]*mesh\.yaml:3:24/);
+    expect(() => open('version: 1\nservices:\n  a: { lb: x, timeout: 1 }\n')).toThrow(
+      /2 errors:\nmesh\.yaml:3:12[\s\S]*\^[\s\S]*mesh\.yaml:3:24/,
+    );
   });
 
   test('a reload keeps what did not change, and tells once', () => {
     const source = open();
     let told = 0;
     source.onChange(() => void told++);
-    const before = { a: source.get('listener', 'a'), routes: source.get('routes', 'a'), b: source.get('endpoints', 'b'), all: source.get('endpoints', 'a') };
+    const before = {
+      a: source.get('listener', 'a'),
+      routes: source.get('routes', 'a'),
+      b: source.get('endpoints', 'b'),
+      all: source.get('endpoints', 'a'),
+    };
     const result = source.reload(A.replace('h:2', 'h:22'));
-    expect(result).toEqual({ ok: true, changed: [{ kind: 'endpoints', name: 'a|v=2' }, { kind: 'endpoints', name: 'a' }] });
+    expect(result).toEqual({
+      ok: true,
+      changed: [
+        { kind: 'endpoints', name: 'a|v=2' },
+        { kind: 'endpoints', name: 'a' },
+      ],
+    });
     expect(told).toBe(1);
     expect(source.get('listener', 'a')).toBe(before.a);
     expect(source.get('routes', 'a')).toBe(before.routes);
@@ -98,7 +111,10 @@ describe('MeshYamlSource', () => {
     let told = 0;
     source.onChange(() => void told++);
     const before = source.get('routes', 'a');
-    expect(source.reload(A.replace('path: /x', 'path: x'))).toMatchObject({ ok: false, errors: [{ line: 8, path: 'services.a.routes[0].match.path' }] });
+    expect(source.reload(A.replace('path: /x', 'path: x'))).toMatchObject({
+      ok: false,
+      errors: [{ line: 8, path: 'services.a.routes[0].match.path' }],
+    });
     expect([told, source.get('routes', 'a')]).toEqual([0, before]);
     expect(source.describe().problem).toContain('mesh.yaml:8:');
     source.reload(A);
@@ -107,7 +123,14 @@ describe('MeshYamlSource', () => {
 
   test('what is taken away is gone', () => {
     const source = open();
-    expect(source.reload(A.replace(/ {2}b: .*\n/, ''))).toMatchObject({ changed: [{ kind: 'listener', name: 'b' }, { kind: 'routes', name: 'b' }, { kind: 'cluster', name: 'b' }, { kind: 'endpoints', name: 'b' }] });
+    expect(source.reload(A.replace(/ {2}b: .*\n/, ''))).toMatchObject({
+      changed: [
+        { kind: 'listener', name: 'b' },
+        { kind: 'routes', name: 'b' },
+        { kind: 'cluster', name: 'b' },
+        { kind: 'endpoints', name: 'b' },
+      ],
+    });
     expect(source.get('listener', 'b').status).toBe('failed');
     expect(source.candidates('b')).toEqual([]);
   });

@@ -41,10 +41,13 @@ function inSteps(bytes: Uint8Array, previous: EndpointsConfig | undefined): { va
   }
 }
 
-const specs = fc.uniqueArray(fc.record({ port: fc.integer({ min: 1, max: 30 }), weight: fc.integer({ min: 1, max: 2 }), label: fc.constantFrom(undefined, 'a', 'b') }), {
-  selector: ({ port }) => port,
-  maxLength: 20,
-});
+const specs = fc.uniqueArray(
+  fc.record({ port: fc.integer({ min: 1, max: 30 }), weight: fc.integer({ min: 1, max: 2 }), label: fc.constantFrom(undefined, 'a', 'b') }),
+  {
+    selector: ({ port }) => port,
+    maxLength: 20,
+  },
+);
 
 test('with a previous value the result is the same; endpoints that did not change are the same objects', () => {
   fc.assert(
@@ -66,7 +69,14 @@ test('with a previous value the result is the same; endpoints that did not chang
 test('one removed, one added, one changed: all others keep their objects', () => {
   const first = Array.from({ length: 50 }, (_, i) => ({ port: i + 1, weight: 1, label: 'a' }));
   const before = inSteps(bytesOf(first), undefined).value;
-  const second = [...first.slice(0, 10), ...first.slice(11, 30), { port: 99, weight: 1, label: 'a' }, ...first.slice(30, 40), { port: 41, weight: 2, label: 'a' }, ...first.slice(41)];
+  const second = [
+    ...first.slice(0, 10),
+    ...first.slice(11, 30),
+    { port: 99, weight: 1, label: 'a' },
+    ...first.slice(30, 40),
+    { port: 41, weight: 2, label: 'a' },
+    ...first.slice(41),
+  ];
   const after = inSteps(bytesOf(second), before).value;
   const old = new Set(before.localities[0]?.endpoints);
   expect(after.localities[0]?.endpoints.filter((endpoint) => !old.has(endpoint)).map(({ port }) => port)).toEqual([99, 41]);

@@ -24,10 +24,22 @@ type Stream = ServerDuplexStream<Buffer, Buffer>;
 
 const pass = (bytes: Buffer): Buffer => bytes;
 const definition = {
-  stream: { path: METHOD, requestStream: true, responseStream: true, requestSerialize: pass, requestDeserialize: pass, responseSerialize: pass, responseDeserialize: pass },
+  stream: {
+    path: METHOD,
+    requestStream: true,
+    responseStream: true,
+    requestSerialize: pass,
+    requestDeserialize: pass,
+    responseSerialize: pass,
+    responseDeserialize: pass,
+  },
 } satisfies ServiceDefinition;
 
-async function listen(onStream: (stream: Stream) => void, credentials = ServerCredentials.createInsecure(), port = 0): Promise<{ server: Server; port: number }> {
+async function listen(
+  onStream: (stream: Stream) => void,
+  credentials = ServerCredentials.createInsecure(),
+  port = 0,
+): Promise<{ server: Server; port: number }> {
   const server = new Server({ 'grpc.max_send_message_length': -1 });
   server.addService(definition, { stream: onStream });
   const bound = await new Promise<number>((resolve, reject) =>
@@ -69,7 +81,10 @@ class Recorder implements AdsStreamEvents {
 }
 
 function transport(server: number | AdsServer, options: AdsTransportOptions = {}) {
-  const made = createAdsTransport(typeof server === 'number' ? { uri: `127.0.0.1:${server}`, credentials: { type: 'insecure' } } : server, options);
+  const made = createAdsTransport(
+    typeof server === 'number' ? { uri: `127.0.0.1:${server}`, credentials: { type: 'insecure' } } : server,
+    options,
+  );
   onTestFinished(() => made.close());
   return made;
 }
@@ -79,7 +94,9 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 describe('a stream', () => {
   test('bytes both ways, connected before the first message, the status at the end', async () => {
     const { port } = await listen((stream) => {
-      stream.on('data', (bytes: Buffer) => (bytes.length === 0 ? stream.emit('error', { code: 5, details: 'bye' }) : stream.write(Buffer.from(bytes).reverse())));
+      stream.on('data', (bytes: Buffer) =>
+        bytes.length === 0 ? stream.emit('error', { code: 5, details: 'bye' }) : stream.write(Buffer.from(bytes).reverse()),
+      );
     });
     const recorder = new Recorder();
     const stream = transport(port).open(METHOD, recorder);
@@ -219,13 +236,23 @@ describe('TLS', () => {
     return paths;
   }
 
-  function serverCredentials(names: { dnsNames?: readonly string[]; ipAddresses?: readonly string[] }, clients: boolean): ServerCredentials {
+  function serverCredentials(
+    names: { dnsNames?: readonly string[]; ipAddresses?: readonly string[] },
+    clients: boolean,
+  ): ServerCredentials {
     const { certificateChainPem, privateKeyPem } = ca.issue(names);
-    return ServerCredentials.createSsl(Buffer.from(ca.certificatePem), [{ cert_chain: Buffer.from(certificateChainPem), private_key: Buffer.from(privateKeyPem) }], clients);
+    return ServerCredentials.createSsl(
+      Buffer.from(ca.certificatePem),
+      [{ cert_chain: Buffer.from(certificateChainPem), private_key: Buffer.from(privateKeyPem) }],
+      clients,
+    );
   }
 
   function server(uri: string, paths: Record<string, string>): AdsServer {
-    return { uri, credentials: { type: 'tls', certificateFile: paths['cert'], privateKeyFile: paths['key'], caCertificateFile: paths['ca'] } };
+    return {
+      uri,
+      credentials: { type: 'tls', certificateFile: paths['cert'], privateKeyFile: paths['key'], caCertificateFile: paths['ca'] },
+    };
   }
 
   async function outcome(made: AdsServer): Promise<string> {
@@ -244,7 +271,9 @@ describe('TLS', () => {
     expect(await outcome(server(`localhost:${byName.port}`, trust))).toBe('ok');
     expect(await outcome(server(`dns:///localhost:${byName.port}`, trust))).toBe('ok');
     expect(await outcome(server(`127.0.0.1:${byAddress.port}`, trust))).toBe('ok');
-    expect(await outcome(server(`127.0.0.1:${byName.port}`, trust))).toMatch(/^14: TLS handshake: .*IP: 127\.0\.0\.1 is not in the cert's list/);
+    expect(await outcome(server(`127.0.0.1:${byName.port}`, trust))).toMatch(
+      /^14: TLS handshake: .*IP: 127\.0\.0\.1 is not in the cert's list/,
+    );
     expect(await outcome(server(`localhost:${byAddress.port}`, trust))).toMatch(/^14: TLS handshake: .*does not contain a DNS name/);
   });
 
@@ -252,7 +281,9 @@ describe('TLS', () => {
     const good = await listen(greet, serverCredentials({ dnsNames: ['localhost'] }, false));
     let plainStreams = 0;
     const plain = await listen(() => plainStreams++);
-    expect(await outcome(server(`localhost:${good.port}`, files({ ca: otherCa.certificatePem })))).toMatch(/^14: .*(signature|issuer|self.signed|unable to verify)/i);
+    expect(await outcome(server(`localhost:${good.port}`, files({ ca: otherCa.certificatePem })))).toMatch(
+      /^14: .*(signature|issuer|self.signed|unable to verify)/i,
+    );
     expect(await outcome(server(`localhost:${good.port}`, {}))).toMatch(/^14: /);
     expect(await outcome(server(`localhost:${plain.port}`, files({ ca: ca.certificatePem })))).toMatch(/^14: /);
     expect(await outcome(server(`localhost:${good.port}`, { ca: '/nowhere/ca.pem' }))).toMatch(/^14: .*ENOENT.*\/nowhere\/ca\.pem/);
@@ -285,7 +316,8 @@ test('the client on the real transport: subscribed, updated, server killed and b
     stream.on('data', (bytes: Buffer) => {
       requests.push(bytes.length);
       // Once for each stream: its first request has the node and is the longest.
-      if (bytes.length > 150) stream.write(Buffer.from(responseBytes('listener', `${version}`, `n${version}`, [resource('listener', 'a', `value ${version}`)])));
+      if (bytes.length > 150)
+        stream.write(Buffer.from(responseBytes('listener', `${version}`, `n${version}`, [resource('listener', 'a', `value ${version}`)])));
     });
   };
   const first = await listen(serve);
@@ -328,10 +360,15 @@ describe('a process with an open stream', () => {
 
   test.each([true, false])('background: %s', async (background) => {
     const { port } = await listen((stream) => stream.write(Buffer.of(1)));
-    const child = spawn(process.execPath, ['--input-type=module', '-e', script, String(port), String(background)], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script, String(port), String(background)], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
     onTestFinished(() => void child.kill());
     await once(child.stdout, 'data');
-    const exited = await Promise.race([once(child, 'exit').then(([code]) => `exit ${String(code)}`), pause(background ? 10_000 : 700).then(() => 'runs')]);
+    const exited = await Promise.race([
+      once(child, 'exit').then(([code]) => `exit ${String(code)}`),
+      pause(background ? 10_000 : 700).then(() => 'runs'),
+    ]);
     expect(exited).toBe(background ? 'exit 0' : 'runs');
   });
 });

@@ -57,7 +57,10 @@ describe('connection', () => {
     }
   });
 
-  test.each([[0, 800], [0.999_999, 1200]])('jitter of 20 %%: chance %d waits %d ms', async (chance, wait) => {
+  test.each([
+    [0, 800],
+    [0.999_999, 1200],
+  ])('jitter of 20 %%: chance %d waits %d ms', async (chance, wait) => {
     const { client, clock, transport } = setup({}, new ScriptedRandom(chance));
     client.want([LISTENER]);
     transport.stream.end(14, 'refused');
@@ -142,12 +145,21 @@ describe('connection', () => {
 
 describe('the first request', () => {
   test('node with metadata, locality, user agent and client features', () => {
-    const node = { id: 'n', cluster: 'c', locality: { region: 'r', zone: 'z', subZone: 's' }, metadata: { A: 'x', B: { C: [1, true, null] } } };
+    const node = {
+      id: 'n',
+      cluster: 'c',
+      locality: { region: 'r', zone: 'z', subZone: 's' },
+      metadata: { A: 'x', B: { C: [1, true, null] } },
+    };
     const { client, transport } = setup({ bootstrap: bootstrap({ node }) });
     client.want([LISTENER]);
     const sent = transport.stream.sent[0]?.node;
     expect(sent).toMatchObject({
-      id: 'n', cluster: 'c', metadata: node.metadata, locality: { region: 'r', zone: 'z', subZone: 's' }, userAgentName: 'inmesh',
+      id: 'n',
+      cluster: 'c',
+      metadata: node.metadata,
+      locality: { region: 'r', zone: 'z', subZone: 's' },
+      userAgentName: 'inmesh',
       userAgentVersionType: { case: 'userAgentVersion', value: '1.2.3' },
       clientFeatures: ['envoy.lb.does_not_support_overprovisioning', 'xds.config.resource-in-sotw', 'xds.config.supports-resource-in-sotw'],
     });
@@ -160,9 +172,16 @@ describe('updates', () => {
     const seen: string[] = [];
     client.onChange(() => {
       seen.push(`${client.get('cluster', 'a').status} ${client.get('cluster', 'b').status}`);
-      client.want([{ kind: 'cluster', name: 'a' }, { kind: 'cluster', name: 'b' }, { kind: 'endpoints', name: 'e' }]);
+      client.want([
+        { kind: 'cluster', name: 'a' },
+        { kind: 'cluster', name: 'b' },
+        { kind: 'endpoints', name: 'e' },
+      ]);
     });
-    client.want([{ kind: 'cluster', name: 'a' }, { kind: 'cluster', name: 'b' }]);
+    client.want([
+      { kind: 'cluster', name: 'a' },
+      { kind: 'cluster', name: 'b' },
+    ]);
     transport.stream.connect().respond('cluster', '1', 'n', [resource('cluster', 'a'), resource('cluster', 'b')]);
     expect(seen).toEqual(['present present']);
     expect(transport.stream.take().map(({ type, nonce }) => `${type} ${nonce ?? '-'}`)).toEqual(['cluster -', 'cluster n', 'endpoints -']);
@@ -170,7 +189,10 @@ describe('updates', () => {
 
   test('unchanged resources are neither decoded nor delivered, and keep their identity', () => {
     const { client, transport, types, changes } = setup();
-    client.want([{ kind: 'cluster', name: 'a' }, { kind: 'cluster', name: 'b' }]);
+    client.want([
+      { kind: 'cluster', name: 'a' },
+      { kind: 'cluster', name: 'b' },
+    ]);
     transport.stream.connect().respond('cluster', '1', 'n1', [resource('cluster', 'a', 'A'), resource('cluster', 'b', 'B')]);
     expect([types.cluster.decoded, changes()]).toEqual([2, 1]);
     transport.stream.respond('cluster', '2', 'n2', [resource('cluster', 'b', 'B'), resource('cluster', 'a', 'A')]);
@@ -187,7 +209,7 @@ describe('updates', () => {
     let answered = -1;
     const begin = clock.now();
     // A server that sends the rejected response again as soon as it reads a NACK, for 10 minutes.
-    for (let nonce = 0; clock.now() - begin < 600_000; ) {
+    for (let nonce = 0; clock.now() - begin < 600_000;) {
       if (transport.stream.sent.length > answered) {
         answered = transport.stream.sent.length;
         transport.stream.respond('routes', '1', `n${nonce++}`, [resource('routes', 'r', 'bad')]);
@@ -200,13 +222,18 @@ describe('updates', () => {
     await clock.advance(1_000);
     transport.stream.connect().respond('routes', '1', 'm1', [resource('routes', 'r', 'bad')]);
     expect(types.routes.decoded).toBe(1);
-    expect(transport.stream.take().map(({ nack }) => nack)).toEqual([undefined, '3: RouteConfiguration response rejected: resource "r" at some.field: bad']);
+    expect(transport.stream.take().map(({ nack }) => nack)).toEqual([
+      undefined,
+      '3: RouteConfiguration response rejected: resource "r" at some.field: bad',
+    ]);
   });
 
   test('what nobody asked for is not decoded; nor is an unreadable resource a second time', () => {
     const { client, transport, types } = setup();
     client.want([{ kind: 'cluster', name: 'a' }]);
-    transport.stream.connect().respond('cluster', '1', 'n1', [resource('cluster', 'z'), resource('cluster', 'a'), resource('cluster', 'y', 'bad')]);
+    transport.stream
+      .connect()
+      .respond('cluster', '1', 'n1', [resource('cluster', 'z'), resource('cluster', 'a'), resource('cluster', 'y', 'bad')]);
     expect(types.cluster.decoded).toBe(1);
     const unreadable = [resource('cluster', '', 'mute')];
     for (const nonce of ['n2', 'n3', 'n4']) transport.stream.respond('cluster', '2', nonce, unreadable);
@@ -218,7 +245,12 @@ describe('updates', () => {
     const { client, transport } = setup({ log });
     client.want([{ kind: 'routes', name: 'r' }]);
     transport.stream.connect();
-    for (const [nonce, text] of [['1', 'bad x'], ['2', 'bad x'], ['3', 'bad x'], ['4', 'bad y']] as const) {
+    for (const [nonce, text] of [
+      ['1', 'bad x'],
+      ['2', 'bad x'],
+      ['3', 'bad x'],
+      ['4', 'bad y'],
+    ] as const) {
       transport.stream.respond('routes', '1', nonce, [resource('routes', 'r', text)]);
     }
     expect(log.lines.filter((line) => line.startsWith('warn configuration rejected'))).toHaveLength(2);
@@ -261,7 +293,12 @@ describe('flow control', () => {
     const names = ['a', 'b', 'c', 'd', 'e', 'f'];
     client.want(names.map((name) => ({ kind: 'cluster', name })));
     const { stream } = transport;
-    stream.connect().respond('cluster', '1', 'n', names.map((name) => resource('cluster', name)));
+    stream.connect().respond(
+      'cluster',
+      '1',
+      'n',
+      names.map((name) => resource('cluster', name)),
+    );
     expect([stream.paused, client.get('cluster', 'a').status, stream.sent.length, changes()]).toEqual([true, 'waiting', 1, 0]);
     let slices = 1;
     const set = clock.set.bind(clock);
@@ -295,7 +332,12 @@ describe('flow control', () => {
     expect(transport.stream.take()).toEqual([{ type: 'cluster', version: '1', nonce: 'n1', names: ['b', 'c'] }]);
     expect(client.get('cluster', 'a').status).toBe('waiting');
 
-    transport.stream.respond('cluster', '2', 'n2', entries.map(({ typeUrl }, index) => ({ ...resource('cluster', ['a', 'b', 'c'][index] ?? '', 'new'), typeUrl })));
+    transport.stream.respond(
+      'cluster',
+      '2',
+      'n2',
+      entries.map(({ typeUrl }, index) => ({ ...resource('cluster', ['a', 'b', 'c'][index] ?? '', 'new'), typeUrl })),
+    );
     expect(transport.stream.paused).toBe(true);
     transport.stream.end(14);
     await clock.advance(2_000);
@@ -313,7 +355,12 @@ describe('flow control', () => {
     const names = ['a', 'b', 'c', 'd', 'e', 'f'];
     client.want(names.map((name) => ({ kind: 'endpoints', name })));
     const { stream } = transport;
-    stream.connect().respond('endpoints', '1', 'n', names.map((name) => resource('endpoints', name)));
+    stream.connect().respond(
+      'endpoints',
+      '1',
+      'n',
+      names.map((name) => resource('endpoints', name)),
+    );
     expect([stream.paused, client.get('endpoints', 'a').status, stream.sent.length, changes()]).toEqual([true, 'waiting', 1, 0]);
     let slices = 1;
     const set = clock.set.bind(clock);
@@ -328,7 +375,6 @@ describe('flow control', () => {
     expect([client.get('endpoints', 'a').status, client.get('endpoints', 'f').status, changes()]).toEqual(['present', 'present', 6]);
     expect(stream.take().map(({ nonce }) => nonce)).toEqual([undefined, 'n']);
   });
-
 });
 
 describe('names and servers', () => {
@@ -381,7 +427,9 @@ describe('names and servers', () => {
 
   test('listeners(): those of a wildcard LDS, none on demand', () => {
     const on = setup({ wildcard: true });
-    on.transport.stream.connect().respond('listener', '1', 'n', [resource('listener', 'x'), resource('listener', 'y', 'bad'), resource('listener', 'z')]);
+    on.transport.stream
+      .connect()
+      .respond('listener', '1', 'n', [resource('listener', 'x'), resource('listener', 'y', 'bad'), resource('listener', 'z')]);
     expect(on.client.listeners()).toEqual(['x', 'z']);
     on.transport.stream.respond('listener', '2', 'm', [resource('listener', 'z')]);
     expect(on.client.listeners()).toEqual(['z']);

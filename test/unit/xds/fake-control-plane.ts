@@ -6,7 +6,9 @@ import type { ResourceKind } from '../../../src/config/resource.ts';
 import type { Bootstrap, XdsServerConfig } from '../../../src/config/bootstrap.ts';
 import type { DecodeContext, Decoded, ResourceType } from '../../../src/xds/resource-type.ts';
 import {
-  DiscoveryRequestSchema, DiscoveryResponseSchema, ResourceSchema,
+  DiscoveryRequestSchema,
+  DiscoveryResponseSchema,
+  ResourceSchema,
 } from '../../../src/proto/gen/envoy/service/discovery/v3/discovery_pb.js';
 import type { DiscoveryRequest } from '../../../src/proto/gen/envoy/service/discovery/v3/discovery_pb.js';
 import { RESOURCE_TYPE_URL } from '../../../src/proto/discovery.ts';
@@ -52,14 +54,21 @@ function field(number: number, text: string): Uint8Array[] {
 
 /** A text beginning with `bad` is rejected, `throw` makes the decoder throw, `mute` has no readable name, `late` has it after the text. */
 export function resource(kind: ResourceKind, name: string, text = ''): Any {
-  const parts = [...(text.startsWith('mute') || text.startsWith('late') ? [] : field(1, name)), ...field(2, text), ...(text.startsWith('late') ? field(1, name) : [])];
+  const parts = [
+    ...(text.startsWith('mute') || text.startsWith('late') ? [] : field(1, name)),
+    ...field(2, text),
+    ...(text.startsWith('late') ? field(1, name) : []),
+  ];
   return { typeUrl: TYPE_URLS[kind], value: Buffer.concat(parts) };
 }
 
 export function wrapped(name: string, inner: Any | undefined): Any {
   return {
     typeUrl: RESOURCE_TYPE_URL,
-    value: toBinary(ResourceSchema, create(ResourceSchema, { name, ...(inner && { resource: { $typeName: 'google.protobuf.Any', ...inner } }) })),
+    value: toBinary(
+      ResourceSchema,
+      create(ResourceSchema, { name, ...(inner && { resource: { $typeName: 'google.protobuf.Any', ...inner } }) }),
+    ),
   };
 }
 
@@ -82,7 +91,8 @@ export class FakeType<K extends ResourceKind> implements ResourceType<K> {
     const name = fields.get(1) ?? '';
     const text = fields.get(2) ?? '';
     if (text.startsWith('throw')) throw new RangeError('fault in the decoder');
-    if (text.startsWith('mute')) return { ok: false, name: '', errors: [{ kind: this.kind, name: '', field: '', reason: `cannot be read (${text})` }] };
+    if (text.startsWith('mute'))
+      return { ok: false, name: '', errors: [{ kind: this.kind, name: '', field: '', reason: `cannot be read (${text})` }] };
     if (text.startsWith('bad')) return { ok: false, name, errors: [{ kind: this.kind, name, field: 'some.field', reason: text }] };
     if (text.startsWith('extra')) context.unsupported(this.kind, 'extra', name);
     return { ok: true, name, value: text as never };
@@ -91,7 +101,7 @@ export class FakeType<K extends ResourceKind> implements ResourceType<K> {
 
 function readFields(bytes: Uint8Array): Map<number, string> {
   const fields = new Map<number, string>();
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     const tag = bytes[at++] ?? 0;
     let length = 0;
     for (let shift = 0; ; shift += 7) {
@@ -105,8 +115,18 @@ function readFields(bytes: Uint8Array): Map<number, string> {
   return fields;
 }
 
-export function fakeTypes(): { listener: FakeType<'listener'>; routes: FakeType<'routes'>; cluster: FakeType<'cluster'>; endpoints: FakeType<'endpoints'> } {
-  return { listener: new FakeType('listener'), routes: new FakeType('routes'), cluster: new FakeType('cluster'), endpoints: new FakeType('endpoints') };
+export function fakeTypes(): {
+  listener: FakeType<'listener'>;
+  routes: FakeType<'routes'>;
+  cluster: FakeType<'cluster'>;
+  endpoints: FakeType<'endpoints'>;
+} {
+  return {
+    listener: new FakeType('listener'),
+    routes: new FakeType('routes'),
+    cluster: new FakeType('cluster'),
+    endpoints: new FakeType('endpoints'),
+  };
 }
 
 export class FakeStream implements AdsStream {
@@ -164,7 +184,12 @@ export class FakeStream implements AdsStream {
   }
 }
 
-export function responseBytes(kind: ResourceKind | `other:${string}`, version: string, nonce: string, resources: readonly Any[]): Uint8Array {
+export function responseBytes(
+  kind: ResourceKind | `other:${string}`,
+  version: string,
+  nonce: string,
+  resources: readonly Any[],
+): Uint8Array {
   const typeUrl = kind.startsWith('other:') ? kind.slice(6) : TYPE_URLS[kind as ResourceKind];
   const message = create(DiscoveryResponseSchema, {
     typeUrl,

@@ -1,6 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { applyTemplate, authorityOf, canonicalName, listenerCandidates, percentEncode, serverListenerName, withoutPort } from '../../../src/xds/names.ts';
+import {
+  applyTemplate,
+  authorityOf,
+  canonicalName,
+  listenerCandidates,
+  percentEncode,
+  serverListenerName,
+  withoutPort,
+} from '../../../src/xds/names.ts';
 import { peekName, sameBytes } from '../../../src/xds/peek-name.ts';
 import { resource } from './fake-control-plane.ts';
 
@@ -37,7 +45,13 @@ describe('templates', () => {
   });
 
   test.each([
-    ['a:80', 'a'], ['a', 'a'], ['[::1]:80', '[::1]'], ['[::1]', '[::1]'], ['1.2.3.4:5', '1.2.3.4'], ['a:', 'a'], ['::1', '::1'],
+    ['a:80', 'a'],
+    ['a', 'a'],
+    ['[::1]:80', '[::1]'],
+    ['[::1]', '[::1]'],
+    ['1.2.3.4:5', '1.2.3.4'],
+    ['a:', 'a'],
+    ['::1', '::1'],
   ])('%s without port', (authority, expected) => {
     expect(withoutPort(authority)).toBe(expected);
   });
@@ -69,7 +83,10 @@ describe('xdstp names', () => {
   });
 
   test.each([
-    ['plain', undefined], ['xdstp://a.b/T/id', 'a.b'], ['xdstp:///T/id', ''], ['xdstp://a?x=1', 'a'],
+    ['plain', undefined],
+    ['xdstp://a.b/T/id', 'a.b'],
+    ['xdstp:///T/id', ''],
+    ['xdstp://a?x=1', 'a'],
   ])('authority of %s', (name, expected) => {
     expect(authorityOf(name)).toBe(expected);
   });
@@ -85,7 +102,12 @@ describe('names without decoding', () => {
   });
 
   test.each([
-    ['empty', []], ['another field first', [0x12, 1, 65]], ['empty name', [0x0a, 0]], ['cut short', [0x0a, 5, 65]], ['no length', [0x0a]], ['endless length', [0x0a, 255, 255, 255, 255, 255, 1]],
+    ['empty', []],
+    ['another field first', [0x12, 1, 65]],
+    ['empty name', [0x0a, 0]],
+    ['cut short', [0x0a, 5, 65]],
+    ['no length', [0x0a]],
+    ['endless length', [0x0a, 255, 255, 255, 255, 255, 1]],
   ])('%s: undefined', (_title, bytes) => {
     expect(peekName(Uint8Array.from(bytes))).toBeUndefined();
   });

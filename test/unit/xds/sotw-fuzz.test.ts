@@ -94,13 +94,20 @@ class Script {
     if (stream === undefined || stream.ended) return;
     const kind = again && this.#last !== undefined ? this.#last.kind : this.#pick(KINDS);
     const entries =
-      again && this.#last !== undefined ? this.#last.entries.toReversed() : Array.from({ length: Math.floor(this.#random.next() * 5) }, () => [this.#pick(NAMES), this.#pick(TEXTS)] as const);
+      again && this.#last !== undefined
+        ? this.#last.entries.toReversed()
+        : Array.from({ length: Math.floor(this.#random.next() * 5) }, () => [this.#pick(NAMES), this.#pick(TEXTS)] as const);
     this.#last = { kind, entries };
     const nonce = `n${++this.#nonce}`;
     const version = again ? `v${this.#nonce - 1}` : `v${this.#nonce}`;
     const asked = stream.sent.some((request) => plain(request).type === kind);
     if (asked) this.#due.push({ kind, nonce, version, nacked: this.#applyToModel(kind, version, entries) });
-    stream.respond(kind, version, nonce, entries.map(([name, text]): Any => resource(kind, name, text)));
+    stream.respond(
+      kind,
+      version,
+      nonce,
+      entries.map(([name, text]): Any => resource(kind, name, text)),
+    );
     expect(stream.paused, 'resumed').toBe(false);
   }
 
