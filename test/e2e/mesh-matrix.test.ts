@@ -140,7 +140,8 @@ describe.each(['off', 'strict'] as const)('mtls: %s', (mtls) => {
     }
     w.use(1);
     expect(await busy.stop()).toEqual([]);
-    expect(Math.min(...w.hits())).toBeGreaterThan(8);
+    // Both versions served: the updates came into force while calls ran.
+    expect(Math.min(...w.hits())).toBeGreaterThan(1);
     // The last version comes into force, and stays.
     for (let tries = 0, before = w.hits()[1]; w.hits()[1] === before; tries++) {
       expect(tries).toBeLessThan(200);
