@@ -87,6 +87,7 @@ export class Mesh {
   /**
    * Resolves when the first complete configuration is there: every host of `include` (or of `mesh.yaml`) has its routes, clusters and
    * endpoints. Rejects with `ERR_MESH_START_TIMEOUT` after `timeoutMs` (default: `startTimeout`), with `ERR_MESH_CONFIG` when nothing can work.
+   * A server that starts to listen later waits for its own listener by itself (`describe().listeners`).
    */
   ready(timeoutMs: number = this.#options.startTimeoutMs): Promise<void> {
     return this.#engine.ready(timeoutMs);
