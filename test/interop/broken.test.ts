@@ -124,9 +124,9 @@ describe.skipIf(peers.go === undefined)('broken resources', () => {
     const cpu = process.cpuUsage(before);
     const seconds = (performance.now() - from) / 1000;
     const rate = (nacks(await plane.log('app')).length - count) / seconds;
-    // The pause begins at 200 ms and grows; three types are broken. Unpaced it is some thousands.
+    // The pause begins at 200 ms and grows to 5 s, so a window may well be silent; three types are broken. Unpaced it is some thousands.
+    // That a held NACK is sent in the end, and a mended update taken, is shown by the test of a broken update, and by the transcripts.
     expect(rate).toBeLessThan(12);
-    expect(rate, 'they are not given up either').toBeGreaterThan(0);
     expect((cpu.user + cpu.system) / 1e6 / seconds, 'share of a processor').toBeLessThan(0.25);
     expect(await answer(mesh, 'good.local')).toBe('good');
   });
