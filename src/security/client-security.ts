@@ -1,6 +1,5 @@
 /** The client side of one cluster's TLS: the server's leaf against the cluster's SAN matchers, or against the name that was sent (SNI). */
 import { isIP } from 'node:net';
-import { checkServerIdentity } from 'node:tls';
 import type { PeerCertificate, SecureContext } from 'node:tls';
 import type { UpstreamTlsConfig } from '../config/tls.ts';
 import { parseSubjectAltNames } from '../core/peer-identity.ts';
@@ -72,41 +71,5 @@ export class ClientTls implements ClientSecurity {
   /** `hostname` is the SNI, or the address (perhaps with its port) that was dialled when none was sent. */
   #sentName(hostname: string): string | undefined {
     return this.autoHostSni && /^[\w.-]+$/.test(hostname) && isIP(hostname) === 0 ? hostname : this.serverName;
-  }
-}
-
-/** TLS as everybody knows it: the certificate must be for the host name; for control-plane channels (gRFC A65). */
-export class HostnameTls implements ClientSecurity {
-  readonly serverName = undefined;
-  readonly alpn: readonly string[] = ['h2'];
-  readonly verifiesChain = true;
-  readonly #secrets: SecureMaterial;
-
-  constructor(secrets: SecureMaterial) {
-    this.#secrets = secrets;
-  }
-
-  get generation(): number {
-    return this.#secrets.generation;
-  }
-
-  get problem(): string {
-    return this.#secrets.problem;
-  }
-
-  secureContext(): SecureContext | undefined {
-    return this.#secrets.secureContext();
-  }
-
-  material(): TlsMaterial | undefined {
-    return this.#secrets.material();
-  }
-
-  onRotate(listener: () => void): () => void {
-    return this.#secrets.onRotate(listener);
-  }
-
-  verifyPeer(hostname: string, certificate: PeerCertificate): Error | undefined {
-    return checkServerIdentity(hostname, certificate);
   }
 }

@@ -3,11 +3,10 @@
  * A configuration that would verify less than it says gets no context at all: its calls fail, nothing goes in the clear.
  */
 import { createHash } from 'node:crypto';
-import type { FileWatcherConfig } from '../config/bootstrap.ts';
 import type { CommonTlsConfig, DownstreamTlsConfig, UpstreamTlsConfig } from '../config/tls.ts';
 import type { Closable } from '../core/scope.ts';
 import type { ClientSecurity, ServerSecurity } from '../core/tls.ts';
-import { ClientTls, HostnameTls } from './client-security.ts';
+import { ClientTls } from './client-security.ts';
 import { SecureMaterial } from './secure-material.ts';
 import type { SecureMaterialOptions } from './secure-material.ts';
 import { ServerTls } from './server-security.ts';
@@ -40,28 +39,6 @@ export class TlsContexts implements Closable {
 
   server(config: DownstreamTlsConfig): ServerSecurity {
     return this.#memo('server', config, () => this.#server(config)) as ServerSecurity;
-  }
-
-  /** `tls` credentials of a control-plane channel (gRFC A65): the host name is verified; without a CA file against Node's default anchors. */
-  channel(config: FileWatcherConfig): ClientSecurity {
-    return this.#memo('channel', config, () => {
-      const { certificateFile, privateKeyFile, caCertificateFile, refreshIntervalMs } = config;
-      const watcher = this.#sources.watch('control-plane credentials', {
-        certificateFile,
-        privateKeyFile,
-        caCertificateFile,
-        refreshIntervalMs,
-      });
-      const secrets = this.#material(
-        { minVersion: undefined, maxVersion: undefined },
-        {
-          identity: certificateFile === undefined ? undefined : watcher.identity,
-          roots: caCertificateFile === undefined ? 'system' : watcher.roots,
-          refusal: '',
-        },
-      );
-      return new HostnameTls(secrets);
-    }) as ClientSecurity;
   }
 
   close(): void {

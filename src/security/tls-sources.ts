@@ -58,15 +58,6 @@ export class TlsSources implements Closable {
     }
   }
 
-  /** A watcher for credentials outside of `certificate_providers`, such as those of a control-plane channel. */
-  watch(name: string, config: Omit<CertificateProviderConfig, 'plugin'>): FileWatcher {
-    const { certificateFile, privateKeyFile, caCertificateFile, refreshIntervalMs } = config;
-    return this.#own(
-      JSON.stringify([name, certificateFile, privateKeyFile, caCertificateFile, refreshIntervalMs]),
-      () => new FileWatcher(config, { ...this.#watching(), name }),
-    );
-  }
-
   close(): void {
     this.#closed = true;
     for (const watcher of this.#watchers.values()) watcher.close();

@@ -340,15 +340,4 @@ describe('what is verified', () => {
   ])('SNI %j is sent as %j', (sni, sent) => {
     expect(contexts().client(upstream({ sni })).serverName).toBe(sent);
   });
-
-  it('for a control-plane channel: the host name (gRFC A65)', () => {
-    const { directory, config } = certificateFiles();
-    fill(directory);
-    const { certificateFile, privateKeyFile, caCertificateFile, refreshIntervalMs } = config;
-    const security = contexts().channel({ certificateFile, privateKeyFile, caCertificateFile, refreshIntervalMs });
-    expect(security.secureContext()).toBeDefined();
-    const certificate = { subject: {}, subjectaltname: 'DNS:a.example' } as unknown as PeerCertificate;
-    expect(security.verifyPeer('a.example', certificate)).toBeUndefined();
-    expect(security.verifyPeer('b.example', certificate)).toBeDefined();
-  });
 });
