@@ -31,11 +31,6 @@ export interface PlanDeps {
   observers(direction: Call['direction'], labels: TargetLabels, cluster: MeshCluster | undefined): ObserverSet;
 }
 
-export interface NamedTarget {
-  readonly target: OutboundTarget | InboundTarget;
-  readonly layers: readonly string[];
-}
-
 export type Routed<T> = { readonly ok: true; readonly table: RouteTable<T> } | { readonly ok: false; readonly reason: string };
 
 interface Part {

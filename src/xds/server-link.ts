@@ -147,7 +147,7 @@ export class ServerLink {
   #failed(problem: string): void {
     if (this.#stop.signal.aborted || this.#problem === problem) return;
     this.#problem = problem;
-    this.#options.log.warn('the control plane is not reachable; what was configured stays in use', { problem });
+    this.#options.log.warn('the control plane is not reachable; what is configured stays in use', { problem });
   }
 }
 

@@ -33,7 +33,7 @@ const text = async (mesh: Mesh, url: string, headers: Record<string, string> = {
   return `${response.status} ${response.headers.get('x-inmesh-failure') ?? (await response.text())}`;
 };
 
-test('defect 1: 20 regex routes and 3000 endpoint updates: nothing is compiled again, nothing crashes; route churn gives its memory back', async () => {
+test('defect 1: 20 regex routes and 3000 endpoint updates: nothing is compiled again; 12 000 regexes of churning routes crash nothing', async () => {
   const { source, engine, send } = engineSetup({ include: ['shop'] });
   const regexes = (round: number) =>
     routes({

@@ -64,7 +64,8 @@ function encodeThresholds(thresholds: ClusterConfig['thresholds']): JsonObject |
     entries.push(
       object({
         priority: priority.toUpperCase(),
-        max_connections: values.maxConnections,
+        // Said only where it says something: inmesh itself does not limit connections yet.
+        max_connections: values.maxConnections === DEFAULT_THRESHOLDS.maxConnections ? undefined : values.maxConnections,
         max_pending_requests: values.maxPendingRequests,
         max_requests: values.maxRequests,
         max_retries: values.maxRetries,

@@ -25,7 +25,6 @@ export const CLUSTER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
         load_assignment: 'Of a STATIC cluster.',
         http2_protocol_options: 'Deprecated: HTTP/2, without its settings.',
         transport_socket: 'TLS or raw_buffer; any other rejects.',
-        lrs_server: 'Must be `self`.',
         metadata: 'Only `filter_metadata.inmesh.breaker`.',
       }),
       ...reject({ transport_socket_matches: 'choosing a transport socket by endpoint is not supported' }),
@@ -62,7 +61,7 @@ export const CLUSTER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
   'envoy.config.cluster.v3.CircuitBreakers': { fields: { ...notes({ thresholds: 'The first entry of each priority.' }) } },
   'envoy.config.cluster.v3.CircuitBreakers.Thresholds': {
     fields: {
-      ...read('priority', 'max_connections', 'max_pending_requests', 'max_requests', 'max_retries', 'retry_budget'),
+      ...read('priority', 'max_pending_requests', 'max_requests', 'max_retries', 'retry_budget'),
       ...skip('Statistics only.', 'track_remaining'),
     },
   },
@@ -117,7 +116,7 @@ export const CLUSTER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
   'envoy.config.endpoint.v3.ClusterLoadAssignment': {
     fields: { ...read('cluster_name', 'endpoints', 'policy') },
   },
-  'envoy.config.endpoint.v3.ClusterLoadAssignment.Policy': { fields: read('drop_overloads', 'overprovisioning_factor') },
+  'envoy.config.endpoint.v3.ClusterLoadAssignment.Policy': { fields: read('overprovisioning_factor') },
   'envoy.config.endpoint.v3.LocalityLbEndpoints': {
     fields: {
       ...notes({

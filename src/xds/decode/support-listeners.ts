@@ -72,7 +72,7 @@ export const LISTENER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
   },
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager': {
     fields: {
-      ...read('stat_prefix', 'route_config', 'http_filters', 'strip_matching_host_port', 'strip_any_host_port'),
+      ...read('stat_prefix', 'route_config', 'http_filters'),
       ...notes({
         rds: 'Over ADS.',
         scoped_routes: 'Rejects the resource.',

@@ -103,8 +103,6 @@ export const ROUTE_SUPPORT: Readonly<Record<string, MessageSupport>> = {
       ...notes({
         timeout: 'HTTP calls only (gRFC A31).',
         retry_policy: 'Replaces that of the virtual host.',
-        hash_policy:
-          '`header`, `cookie` (by name), `query_parameter`, `connection_properties.source_ip`, and `filter_state` with the key `io.grpc.channel_id`.',
         cluster_specifier_plugin: 'See `RouteConfiguration.cluster_specifier_plugins`.',
         inline_cluster_specifier_plugin: 'The route is skipped and recorded.',
       }),

@@ -85,7 +85,7 @@ describe('connection', () => {
     expect(client.get('listener', 'b').status).toBe('waiting');
     expect(changes()).toBe(before);
     expect(log.lines.filter((line) => line.startsWith('warn'))).toEqual([
-      'warn the control plane is not reachable; what was configured stays in use {"problem":"cp:1: UNAVAILABLE: connect ECONNREFUSED"}',
+      'warn the control plane is not reachable; what is configured stays in use {"problem":"cp:1: UNAVAILABLE: connect ECONNREFUSED"}',
     ]);
     transport.refuse = undefined;
     await clock.advance(150_000);
