@@ -3,6 +3,7 @@
  * finds the route tables for an authority. The naming rules themselves belong to the source (`ConfigSource.candidates`).
  */
 import type { ListenerConfig } from './config/listener.ts';
+import { resourceId } from './config/resource.ts';
 import type { ConfigSource, ResourceKey } from './config/resource.ts';
 import { managersOf, refresh, resolve } from './config/resolve.ts';
 import type { Snapshot } from './config/snapshot.ts';
@@ -188,7 +189,7 @@ export class Roots {
 
   #want(used: readonly ResourceKey[]): void {
     const keys = new Map<string, ResourceKey>();
-    for (const key of used) keys.set(`${key.kind}\n${key.name}`, key);
+    for (const key of used) keys.set(resourceId(key.kind, key.name, key.source), key);
     const signature = [...keys.keys()].sort().join('\n\n');
     if (signature === this.#wanted) return;
     this.#wanted = signature;

@@ -1,8 +1,23 @@
-/** The gRPC bootstrap file (grpc_xds_bootstrap_format, gRFCs A27 A47 A65 A71) as plain frozen types; read by `xds/bootstrap.ts`. */
+/**
+ * What a process needs to know to begin: the gRPC bootstrap file (grpc_xds_bootstrap_format, gRFCs A27 A47 A65 A71) or Envoy's
+ * (envoy.config.bootstrap.v3.Bootstrap) as plain frozen types; read by `xds/bootstrap.ts` and `xds/envoy-bootstrap.ts`.
+ */
+import type { AnyMessage } from '../core/extension.ts';
+import type { ConfigSourceConfig } from './config-source.ts';
 
 export interface Bootstrap {
-  /** In order of preference. */
+  /** Which of the two formats it was. Envoy subscribes to all listeners and clusters, gRPC to names (Envoy X-9). */
+  readonly format: 'grpc' | 'envoy';
+  /** The aggregated stream: servers in order of preference. Empty where an Envoy bootstrap has no `ads_config`. */
   readonly servers: readonly XdsServerConfig[];
+  /** Envoy: where listeners and clusters come from; `none`: only the static ones. Absent: the aggregated stream. */
+  readonly sources: { readonly listener?: ConfigSourceConfig | 'none'; readonly cluster?: ConfigSourceConfig | 'none' };
+  /** Control planes behind the static clusters that `envoy_grpc.cluster_name` and `cluster_names` can name. */
+  readonly clusters: Readonly<Record<string, XdsServerConfig>>;
+  /** Listeners, clusters and secrets of `static_resources`: always there. */
+  readonly staticResources: readonly AnyMessage[];
+  /** Paths of fields that were set and have no effect. */
+  readonly unsupported: readonly string[];
   readonly node: NodeConfig;
   readonly certificateProviders: Readonly<Record<string, CertificateProviderConfig>>;
   readonly serverListenerTemplate: string | undefined;
@@ -18,6 +33,10 @@ export interface XdsServerConfig {
   readonly uri: string;
   readonly credentials: ChannelCredentialsConfig;
   readonly features: readonly string[];
+  /** State of the world or incremental. gRPC's bootstrap cannot say: `sotw` unless an option does. */
+  readonly protocol: 'sotw' | 'delta';
+  /** One stream for all types (ADS), or one for each. */
+  readonly aggregated: boolean;
 }
 
 export type ChannelCredentialsConfig = { readonly type: 'insecure' } | ({ readonly type: 'tls' } & FileWatcherConfig);

@@ -1,4 +1,5 @@
 /** envoy.config.cluster.v3.Cluster as a plain frozen type. */
+import type { ConfigSourceConfig } from './config-source.ts';
 import type { EndpointsConfig } from './endpoints.ts';
 import type { UpstreamTlsConfig } from './tls.ts';
 
@@ -6,7 +7,8 @@ export interface ClusterConfig {
   readonly name: string;
   readonly discovery:
     /** `serviceName` is the name of the ClusterLoadAssignment to ask for. */
-    { readonly kind: 'eds'; readonly serviceName: string } | { readonly kind: 'static'; readonly endpoints: EndpointsConfig };
+    | { readonly kind: 'eds'; readonly serviceName: string; readonly source?: ConfigSourceConfig }
+    | { readonly kind: 'static'; readonly endpoints: EndpointsConfig };
   readonly lb: LbConfig;
   readonly thresholds: { readonly default: ThresholdsConfig; readonly high: ThresholdsConfig };
   readonly outlier: OutlierConfig | undefined;

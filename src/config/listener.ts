@@ -1,4 +1,5 @@
 /** envoy.config.listener.v3.Listener and the HttpConnectionManager in it, as plain frozen types. */
+import type { ConfigSourceConfig } from './config-source.ts';
 import type { CidrConfig } from './matchers.ts';
 import type { RouteConfiguration } from './routes.ts';
 import type { DownstreamTlsConfig } from './tls.ts';
@@ -19,6 +20,8 @@ export interface HttpManagerConfig {
   /** Exactly one of the two: a name to ask RDS for, or the routes themselves. */
   readonly routeConfigName: string | undefined;
   readonly routeConfig: RouteConfiguration | undefined;
+  /** Where `routeConfigName` is fetched; absent: the aggregated stream. */
+  readonly routesSource?: ConfigSourceConfig;
   /** In order, the router (terminal) last and included. */
   readonly filters: readonly HttpFilterConfig[];
   /** `common_http_protocol_options.max_stream_duration`; undefined: none. */

@@ -54,9 +54,9 @@ class Walk {
 
   routes(manager: HttpManagerConfig): ResolvedRoutes | undefined {
     if (manager.routeConfig !== undefined) return { ok: true, config: manager.routeConfig };
-    const key: ResourceKey = { kind: 'routes', name: manager.routeConfigName ?? '' };
+    const key: ResourceKey = { kind: 'routes', name: manager.routeConfigName ?? '', source: manager.routesSource };
     this.used.push(key);
-    const state = this.#cache.get('routes', key.name);
+    const state = this.#cache.get('routes', key.name, key.source);
     if (state.status === 'present') return { ok: true, config: state.value };
     if (state.status === 'failed') return { ok: false, reason: `route configuration "${key.name}": ${state.reason}` };
     this.missing.push(key);
@@ -74,9 +74,9 @@ class Walk {
     }
     const config = state.value;
     if (config.discovery.kind === 'static') return { ok: true, config, endpoints: config.discovery.endpoints, note: '' };
-    const endpointsKey: ResourceKey = { kind: 'endpoints', name: config.discovery.serviceName };
+    const endpointsKey: ResourceKey = { kind: 'endpoints', name: config.discovery.serviceName, source: config.discovery.source };
     this.used.push(endpointsKey);
-    const endpoints = this.#cache.get('endpoints', endpointsKey.name);
+    const endpoints = this.#cache.get('endpoints', endpointsKey.name, endpointsKey.source);
     if (endpoints.status === 'present') return { ok: true, config, endpoints: endpoints.value, note: '' };
     if (endpoints.status === 'failed')
       return { ok: true, config, endpoints: undefined, note: `endpoints "${endpointsKey.name}": ${endpoints.reason}` };

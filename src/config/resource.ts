@@ -1,18 +1,40 @@
 /** Names, states and errors of xDS resources, independent of where they come from. */
 
-export type ResourceKind = 'listener' | 'routes' | 'cluster' | 'endpoints' | 'secret';
+import type { ConfigSourceConfig } from './config-source.ts';
+
+export type ResourceKind =
+  | 'listener'
+  | 'routes'
+  | 'scoped-routes'
+  | 'virtual-host'
+  | 'cluster'
+  | 'endpoints'
+  | 'secret'
+  | 'extension-config'
+  | 'runtime';
 
 export const TYPE_URLS: Readonly<Record<ResourceKind, string>> = Object.freeze({
   listener: 'type.googleapis.com/envoy.config.listener.v3.Listener',
   routes: 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration',
+  'scoped-routes': 'type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration',
+  'virtual-host': 'type.googleapis.com/envoy.config.route.v3.VirtualHost',
   cluster: 'type.googleapis.com/envoy.config.cluster.v3.Cluster',
   endpoints: 'type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment',
   secret: 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret',
+  'extension-config': 'type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig',
+  runtime: 'type.googleapis.com/envoy.service.runtime.v3.Runtime',
 });
 
 export interface ResourceKey {
   readonly kind: ResourceKind;
   readonly name: string;
+  /** Where it is fetched; undefined: over the aggregated stream of its authority. */
+  readonly source?: ConfigSourceConfig | undefined;
+}
+
+/** Equal for keys of the same resource. */
+export function resourceId(kind: ResourceKind, name: string, source?: ConfigSourceConfig): string {
+  return source === undefined ? `${kind} ${name}` : `${kind} ${name}\n${source.id}`;
 }
 
 /** One reason why a resource was rejected: where, what, and what to do. */
@@ -59,13 +81,20 @@ export interface ResourceTypes {
   readonly routes: import('./routes.ts').RouteConfiguration;
   readonly cluster: import('./cluster.ts').ClusterConfig;
   readonly endpoints: import('./endpoints.ts').EndpointsConfig;
+  readonly 'scoped-routes': import('./scoped-routes.ts').ScopedRoutesConfig;
+  readonly 'virtual-host': import('./routes.ts').VirtualHostConfig;
   readonly secret: import('./secret.ts').SecretConfig;
+  readonly 'extension-config': import('./extension.ts').ExtensionConfig;
+  readonly runtime: import('./runtime.ts').RuntimeConfig;
 }
 
 /** Where configuration comes from: an xDS client, or a file. */
 export interface ResourceCache {
-  get<K extends ResourceKind>(kind: K, name: string): ResourceState<ResourceTypes[K]>;
+  get<K extends ResourceKind>(kind: K, name: string, source?: ConfigSourceConfig): ResourceState<ResourceTypes[K]>;
 }
+
+/** What changed; undefined: anything may have. */
+export type Changes = readonly ResourceKey[] | undefined;
 
 /** A cache that is told what is wanted and tells of changes; implemented by `xds/client.ts` and by `sources/`. */
 export interface ConfigSource extends ResourceCache {
@@ -73,7 +102,7 @@ export interface ConfigSource extends ResourceCache {
   /** Declares the whole set of resources needed now: subscribes and unsubscribes by difference. */
   want(keys: readonly ResourceKey[]): void;
   /** Called after each batch of changes, never re-entrantly. One listener: the mesh. */
-  onChange(listener: () => void): void;
+  onChange(listener: (changes?: Changes) => void): void;
   /** Names of the listeners that the source has by itself: all of a `mesh.yaml`, those of a wildcard LDS; empty for names on demand. */
   listeners(): readonly string[];
   /**

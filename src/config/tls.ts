@@ -1,4 +1,5 @@
 /** UpstreamTlsContext and DownstreamTlsContext (envoy.extensions.transport_sockets.tls.v3) as plain frozen types. */
+import type { ConfigSourceConfig } from './config-source.ts';
 import type { StringMatcherConfig } from './matchers.ts';
 
 /** Where certificates or trust anchors come from. */
@@ -9,8 +10,8 @@ export type TlsSourceConfig =
   | { readonly kind: 'inline'; readonly pem: string }
   /** Files, watched for moves in `watchedDirectory` or their own directories. */
   | { readonly kind: 'file'; readonly path: string; readonly watchedDirectory: string | undefined }
-  /** A Secret by name, over SDS (comes with issue 4; rejected until then). */
-  | { readonly kind: 'sds'; readonly name: string }
+  /** A Secret by name, over SDS; without `source` over the aggregated stream. */
+  | { readonly kind: 'sds'; readonly name: string; readonly source?: ConfigSourceConfig }
   | { readonly kind: 'system' };
 
 export type IdentitySourceConfig =

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { CertificateProviderConfig } from '../config/bootstrap.ts';
 import type {
+  Changes,
   ConfigSource,
   ResourceDescription,
   ResourceKey,
@@ -61,7 +62,7 @@ export class MeshYamlSource implements ConfigSource {
   #current: LoadedMeshYaml;
   #watch: FileWatch | undefined;
   #generation = 0;
-  #listener: (() => void) | undefined;
+  #listener: ((changes?: Changes) => void) | undefined;
   #problem: string | undefined;
   #closed = false;
 
@@ -124,7 +125,7 @@ export class MeshYamlSource implements ConfigSource {
     if (changed.length > 0) {
       this.#adopt(loaded);
       const listener = this.#listener;
-      if (listener !== undefined && !this.#closed) this.#lane.run(listener);
+      if (listener !== undefined && !this.#closed) this.#lane.run(() => listener(changed));
     }
     return { ok: true, changed };
   }
@@ -137,7 +138,7 @@ export class MeshYamlSource implements ConfigSource {
   /** Everything is there anyway. */
   want(_keys: readonly ResourceKey[]): void {}
 
-  onChange(listener: () => void): void {
+  onChange(listener: (changes?: Changes) => void): void {
     this.#listener = listener;
   }
 

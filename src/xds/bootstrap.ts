@@ -86,7 +86,7 @@ function readServer(value: unknown, path: string, origin: string): XdsServerConf
   const credentials = readCredentials(fields);
   checkCallCredentials(fields);
   const features = (fields.array('server_features') ?? []).filter((feature) => typeof feature === 'string');
-  return { uri, credentials, features };
+  return { uri, credentials, features, protocol: 'sotw', aggregated: true };
 }
 
 function readServers(fields: JsonFields): readonly XdsServerConfig[] {
@@ -182,7 +182,12 @@ export function readBootstrap(text: string, origin: string): Bootstrap {
   const serverTemplate = root.string('server_listener_resource_name_template');
   const clientTemplate = root.string('client_default_listener_resource_name_template');
   return deepFreeze({
+    format: 'grpc',
     servers,
+    sources: {},
+    clusters: {},
+    staticResources: [],
+    unsupported: [],
     node: readNode(root.fields('node')),
     certificateProviders: readProviders(root.fields('certificate_providers')),
     serverListenerTemplate: serverTemplate === '' ? undefined : serverTemplate,

@@ -8,7 +8,15 @@ import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import type { AdsTransport } from '../core/transport.ts';
 import type { Bootstrap, XdsServerConfig } from '../config/bootstrap.ts';
-import type { ConfigSource, ResourceKey, ResourceKind, ResourceState, ResourceTypes, SourceDescription } from '../config/resource.ts';
+import type {
+  Changes,
+  ConfigSource,
+  ResourceKey,
+  ResourceKind,
+  ResourceState,
+  ResourceTypes,
+  SourceDescription,
+} from '../config/resource.ts';
 import type { NodeMessage } from '../proto/discovery.ts';
 import { XdsCache } from './cache.ts';
 import type { ServerTraits } from './cache.ts';
@@ -46,7 +54,7 @@ export class XdsClient implements ConfigSource {
   readonly #links = new Map<string, ServerLink>();
   readonly #main: ServerLink;
   #wanted = new Map<string, ResourceKey>();
-  #listener: (() => void) | undefined;
+  #listener: ((changes?: Changes) => void) | undefined;
   #closed = false;
 
   constructor(options: XdsClientOptions) {
@@ -90,7 +98,7 @@ export class XdsClient implements ConfigSource {
     if (known) queueMicrotask(() => this.#changed());
   }
 
-  onChange(listener: () => void): void {
+  onChange(listener: (changes?: Changes) => void): void {
     this.#listener = listener;
   }
 
@@ -190,7 +198,7 @@ export class XdsClient implements ConfigSource {
     if (this.#closed) return;
     this.#lane.run(() => {
       try {
-        this.#listener?.();
+        this.#listener?.(undefined);
       } catch (error) {
         // A fault in what compiles the configuration must not end the stream: the next update may mend it.
         this.#options.log.error('a configuration could not be applied', { error: error instanceof Error ? error.stack : String(error) });

@@ -3,7 +3,17 @@
  * own, a `ConfigSource`; the client is asked for what any of them wants, and closed with the last. Opening it is left to the caller.
  */
 import type { Bootstrap } from '../config/bootstrap.ts';
-import type { ConfigSource, ResourceKey, ResourceKind, ResourceState, ResourceTypes, SourceDescription } from '../config/resource.ts';
+import { resourceId } from '../config/resource.ts';
+import type {
+  Changes,
+  ConfigSource,
+  ResourceKey,
+  ResourceKind,
+  ResourceState,
+  ResourceTypes,
+  SourceDescription,
+} from '../config/resource.ts';
+import type { ConfigSourceConfig } from '../config/config-source.ts';
 import type { LogFields, Logger } from '../core/log.ts';
 
 /** Several installs of inmesh may be in one process; the key of an entry has the version, so that only equals meet. */
@@ -36,7 +46,7 @@ export function shareClient(key: string, log: Logger, open: (log: Logger) => Con
   return shared.view(log);
 }
 
-const idOf = ({ kind, name }: ResourceKey): string => `${kind} ${name}`;
+const idOf = ({ kind, name, source }: ResourceKey): string => resourceId(kind, name, source);
 
 class SharedClient {
   readonly client: ConfigSource;
@@ -49,7 +59,7 @@ class SharedClient {
   constructor(open: (log: Logger) => ConfigSource, onLast: () => void) {
     this.#onLast = onLast;
     this.client = open(new ViewsLogger(this.#views));
-    this.client.onChange(() => this.#tell());
+    this.client.onChange((changes) => this.#tell(changes));
   }
 
   view(log: Logger): ClientView {
@@ -85,9 +95,9 @@ class SharedClient {
     await this.client.close();
   }
 
-  #tell(): void {
+  #tell(changes: Changes): void {
     this.#telling = true;
-    for (const view of this.#views) view.tell();
+    for (const view of this.#views) view.tell(changes);
     this.#telling = false;
     if (!this.#stale) return;
     this.#stale = false;
@@ -101,7 +111,7 @@ class ClientView implements ConfigSource {
   readonly log: Logger;
   wanted: ReadonlyMap<string, ResourceKey> = new Map();
   readonly #shared: SharedClient;
-  #listener: (() => void) | undefined;
+  #listener: ((changes?: Changes) => void) | undefined;
   #closed = false;
 
   constructor(shared: SharedClient, log: Logger) {
@@ -110,8 +120,8 @@ class ClientView implements ConfigSource {
     this.name = shared.client.name;
   }
 
-  get<K extends ResourceKind>(kind: K, name: string): ResourceState<ResourceTypes[K]> {
-    return this.#shared.client.get(kind, name);
+  get<K extends ResourceKind>(kind: K, name: string, source?: ConfigSourceConfig): ResourceState<ResourceTypes[K]> {
+    return this.#shared.client.get(kind, name, source);
   }
 
   want(keys: readonly ResourceKey[]): void {
@@ -119,14 +129,14 @@ class ClientView implements ConfigSource {
     const wanted = new Map(keys.map((key) => [idOf(key), key] as const));
     // What another view has asked for already is new to this one: the client will not tell of it.
     const known = [...wanted].some(
-      ([id, { kind, name }]) => !this.wanted.has(id) && this.#shared.wants(id) && this.get(kind, name).status !== 'waiting',
+      ([id, { kind, name, source }]) => !this.wanted.has(id) && this.#shared.wants(id) && this.get(kind, name, source).status !== 'waiting',
     );
     this.wanted = wanted;
     this.#shared.ask();
-    if (known) queueMicrotask(() => this.tell());
+    if (known) queueMicrotask(() => this.tell(undefined));
   }
 
-  onChange(listener: () => void): void {
+  onChange(listener: (changes?: Changes) => void): void {
     this.#listener = listener;
   }
 
@@ -152,10 +162,10 @@ class ClientView implements ConfigSource {
     await this.#shared.remove(this);
   }
 
-  tell(): void {
+  tell(changes: Changes): void {
     if (this.#closed) return;
     try {
-      this.#listener?.();
+      this.#listener?.(changes);
     } catch (error) {
       // The other meshes must hear of the change all the same.
       this.log.error('a configuration could not be applied', { error: error instanceof Error ? error.stack : String(error) });

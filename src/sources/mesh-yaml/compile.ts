@@ -123,13 +123,16 @@ class Compiler {
   }
 }
 
+/** Kinds that the file has no words for; they may stand under `resources`. */
+const NONE = { 'scoped-routes': new Map(), 'virtual-host': new Map(), 'extension-config': new Map(), runtime: new Map() } as const;
+
 /** `certificates`: where TLS material comes from; by default the files of the key `identity`. */
 export function compileMeshFile(file: MeshFile, certificates: CertificateStrategy): CompiledMeshFile {
   const compiler = new Compiler(file, certificates);
   compiler.run();
   if (compiler.problems.length > 0) return { ok: false, errors: compiler.problems };
   const { listener, routes, cluster, endpoints, secret } = compiler;
-  return { ok: true, resources: { listener, routes, cluster, endpoints, secret } };
+  return { ok: true, resources: { ...NONE, listener, routes, cluster, endpoints, secret } };
 }
 
 function clientListener(host: string, routeConfigName: string): ListenerConfig {

@@ -1,4 +1,5 @@
 /** Text of a `mesh.yaml` → everything it says as resources, or its problems: parse, compile, raw resources, sharing with the load before. */
+import { TYPE_URLS } from '../../config/resource.ts';
 import type { ResourceKind, UnsupportedField } from '../../config/resource.ts';
 import type { ResourceSet } from './compile.ts';
 import { compileMeshFile } from './compile.ts';
@@ -44,17 +45,11 @@ export function loadMeshYaml(text: string, origin: string, options: LoadOptions 
 }
 
 function freezeSet(previous: ResourceSet | undefined, next: ResourceSet): ResourceSet {
-  const { listener, routes, cluster, endpoints, secret } = next;
-  return {
-    listener: shareMap(previous?.listener, listener),
-    routes: shareMap(previous?.routes, routes),
-    cluster: shareMap(previous?.cluster, cluster),
-    endpoints: shareMap(previous?.endpoints, endpoints),
-    secret: shareMap(previous?.secret, secret),
-  };
+  const frozen = Object.fromEntries(KINDS.map((kind) => [kind, shareMap<unknown>(previous?.[kind], next[kind])]));
+  return frozen as unknown as ResourceSet;
 }
 
-export const KINDS: readonly ResourceKind[] = ['listener', 'routes', 'cluster', 'endpoints', 'secret'];
+export const KINDS = Object.keys(TYPE_URLS) as readonly ResourceKind[];
 
 /** Names of the resources that differ between two loads, by kind; what went is there too. */
 export function changedResources(
@@ -75,9 +70,13 @@ export function summarizeChanges(changed: readonly { readonly kind: ResourceKind
   const names: Record<ResourceKind, [one: string, many: string]> = {
     listener: ['listener', 'listeners'],
     routes: ['route configuration', 'route configurations'],
+    'scoped-routes': ['scope', 'scopes'],
+    'virtual-host': ['virtual host', 'virtual hosts'],
     cluster: ['cluster', 'clusters'],
     endpoints: ['endpoint list', 'endpoint lists'],
     secret: ['secret', 'secrets'],
+    'extension-config': ['filter configuration', 'filter configurations'],
+    runtime: ['runtime layer', 'runtime layers'],
   };
   const parts = KINDS.flatMap((kind) => {
     const count = changed.filter((entry) => entry.kind === kind).length;

@@ -1,9 +1,9 @@
 /** HttpConnectionManager (gRPC rules 4 to 8). */
 import type { HttpConnectionManager } from '../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
-import type { ConfigSource } from '../../proto/gen/envoy/config/core/v3/config_source_pb.js';
 import type { HttpManagerConfig } from '../../config/listener.ts';
 import { ConfigProblem } from '../../config/resource.ts';
 import type { AnyMessage } from '../../core/extension.ts';
+import { configSource } from './config-source.ts';
 import { httpFilters } from './filters.ts';
 import type { FilterDirection } from './filters.ts';
 import { routeConfiguration } from './routes.ts';
@@ -13,21 +13,19 @@ import { milliseconds } from './values.ts';
 
 export const HTTP_MANAGER = 'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager';
 
-/** gRPC rules 6 and 27: resources come over the stream that brought this one. */
-export function needAds(source: ConfigSource | undefined, path: string): void {
-  const kind = source?.configSourceSpecifier.case;
-  if (kind !== 'ads' && kind !== 'self') throw new ConfigProblem(path, `the config source must be ads or self, not ${kind ?? 'absent'}`);
-}
-
-function routesOf(manager: HttpConnectionManager, path: string, scope: Scope): Pick<HttpManagerConfig, 'routeConfig' | 'routeConfigName'> {
+function routesOf(
+  manager: HttpConnectionManager,
+  path: string,
+  scope: Scope,
+): Pick<HttpManagerConfig, 'routeConfig' | 'routeConfigName' | 'routesSource'> {
   const specifier = manager.routeSpecifier;
   if (specifier.case === 'routeConfig') {
     return { routeConfigName: undefined, routeConfig: routeConfiguration(specifier.value, `${path}.route_config`, scope) };
   }
   if (specifier.case === 'rds') {
-    needAds(specifier.value.configSource, `${path}.rds.config_source`);
+    const source = configSource(specifier.value.configSource, `${path}.rds.config_source`, scope);
     if (specifier.value.routeConfigName === '') throw new ConfigProblem(`${path}.rds.route_config_name`, 'must not be empty');
-    return { routeConfigName: specifier.value.routeConfigName, routeConfig: undefined };
+    return { routeConfigName: specifier.value.routeConfigName, routeConfig: undefined, ...(source && { routesSource: source }) };
   }
   throw new ConfigProblem(
     path,

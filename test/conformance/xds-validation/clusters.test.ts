@@ -23,7 +23,26 @@ describe('clusters (§4.5)', () => {
   check('cluster', [
     ['27', 'EDS', edsCluster(), 'accepted'],
     ['27', 'EDS without its configuration', { name: 'c', type: 'EDS' }, 'eds_cluster_config'],
-    ['27', 'EDS from a file', edsCluster({ eds_cluster_config: { eds_config: { path: '/x' } } }), 'eds_cluster_config.eds_config'],
+    ['27', 'EDS from a file (Envoy)', edsCluster({ eds_cluster_config: { eds_config: { path: '/x' } } }), 'accepted'],
+    ['27', 'EDS from nowhere', edsCluster({ eds_cluster_config: {} }), 'eds_cluster_config.eds_config'],
+    [
+      '27',
+      'EDS from an API that names no server',
+      edsCluster({ eds_cluster_config: { eds_config: { api_config_source: { api_type: 'GRPC' } } } }),
+      'eds_cluster_config.eds_config.api_config_source: names no server',
+    ],
+    [
+      '27',
+      'EDS by REST without a pause',
+      edsCluster({ eds_cluster_config: { eds_config: { api_config_source: { api_type: 'REST', cluster_names: ['x'] } } } }),
+      'eds_cluster_config.eds_config.api_config_source.refresh_delay',
+    ],
+    [
+      '27',
+      'EDS by version 2 of the API',
+      edsCluster({ eds_cluster_config: { eds_config: { ads: {}, resource_api_version: 'V2' } } }),
+      'eds_cluster_config.eds_config.resource_api_version',
+    ],
     ['27', 'xdstp without a service name', edsCluster({ name: 'xdstp://a/b' }), 'eds_cluster_config.service_name'],
     [
       '27',

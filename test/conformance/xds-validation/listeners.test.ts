@@ -44,12 +44,7 @@ describe('listeners of clients (§4.2)', () => {
     ['5', 'trusted hops', apiListener({ xff_num_trusted_hops: 1 }), `${HCM_AT}.xff_num_trusted_hops`],
     ['5', 'ip detection', apiListener({ original_ip_detection_extensions: [{ name: 'x' }] }), `${HCM_AT}.original_ip_detection_extensions`],
     ['6', 'RDS over self', apiListener({ rds: { route_config_name: 'w', config_source: { self: {} } } }), 'accepted'],
-    [
-      '6',
-      'RDS from a file',
-      apiListener({ rds: { route_config_name: 'w', config_source: { path: '/x' } } }),
-      `${HCM_AT}.rds.config_source`,
-    ],
+    ['6', 'RDS from a file (Envoy)', apiListener({ rds: { route_config_name: 'w', config_source: { path: '/x' } } }), 'accepted'],
     ['6', 'RDS from nowhere', apiListener({ rds: { route_config_name: 'w' } }), `${HCM_AT}.rds.config_source`],
     ['6', 'RDS without a name', apiListener({ rds: { config_source: { ads: {} } } }), `${HCM_AT}.rds.route_config_name`],
     [

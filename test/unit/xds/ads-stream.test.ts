@@ -322,7 +322,9 @@ test('the client on the real transport: subscribed, updated, server killed and b
   };
   const first = await listen(serve);
   const client = new XdsClient({
-    bootstrap: bootstrap({ servers: [{ uri: `127.0.0.1:${first.port}`, credentials: { type: 'insecure' }, features: [] }] }),
+    bootstrap: bootstrap({
+      servers: [{ uri: `127.0.0.1:${first.port}`, credentials: { type: 'insecure' }, features: [], protocol: 'sotw', aggregated: true }],
+    }),
     transport: (server) => createAdsTransport(server),
     types: Object.values(fakeTypes()),
     decode: { filters: [], lbPolicies: [] },
@@ -336,7 +338,7 @@ test('the client on the real transport: subscribed, updated, server killed and b
   const until = async (text: string): Promise<void> => {
     const state = client.get('listener', 'a');
     if (state.status === 'present' && String(state.value) === text) return;
-    await new Promise<void>((resolve) => client.onChange(resolve));
+    await new Promise<void>((resolve) => client.onChange(() => resolve()));
     await until(text);
   };
   client.want([{ kind: 'listener', name: 'a' }]);

@@ -22,7 +22,12 @@ function problemOf(run: () => unknown): MeshError {
 describe('good bootstraps', () => {
   test('the least there can be, with every default', () => {
     expect(read(minimal)).toEqual({
-      servers: [{ uri: 'cp:1', credentials: { type: 'insecure' }, features: [] }],
+      servers: [{ uri: 'cp:1', credentials: { type: 'insecure' }, features: [], protocol: 'sotw', aggregated: true }],
+      format: 'grpc',
+      sources: {},
+      clusters: {},
+      staticResources: [],
+      unsupported: [],
       node: { id: '', cluster: '', locality: { region: '', zone: '', subZone: '' }, metadata: {} },
       certificateProviders: {},
       serverListenerTemplate: undefined,
@@ -45,7 +50,7 @@ describe('good bootstraps', () => {
       certificate_providers: { default: { plugin_name: 'file_watcher', config: files } },
       server_listener_resource_name_template: 'xds.istio.io/grpc/lds/inbound/%s',
     });
-    expect(found.servers[0]).toEqual({ uri: 'unix:///etc/istio/proxy/XDS', credentials: { type: 'insecure' }, features: ['xds_v3'] });
+    expect(found.servers[0]).toMatchObject({ uri: 'unix:///etc/istio/proxy/XDS', credentials: { type: 'insecure' }, features: ['xds_v3'] });
     expect(found.node.metadata).toEqual({ GENERATOR: 'grpc', LABELS: {} });
     expect(found.certificateProviders['default']).toEqual({
       plugin: 'file_watcher',

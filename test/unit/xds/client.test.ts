@@ -378,7 +378,7 @@ describe('flow control', () => {
 });
 
 describe('names and servers', () => {
-  const other = { uri: 'other:2', credentials: { type: 'insecure' }, features: [] } as const;
+  const other = { ...SERVER, uri: 'other:2' };
   const federated = bootstrap({
     serverListenerTemplate: 'in/%s',
     clientListenerTemplate: 'xdstp://auth/L/%s',

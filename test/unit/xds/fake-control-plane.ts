@@ -224,11 +224,16 @@ export class FakeTransport implements AdsTransport {
   }
 }
 
-export const SERVER: XdsServerConfig = { uri: 'cp:1', credentials: { type: 'insecure' }, features: [] };
+export const SERVER: XdsServerConfig = { uri: 'cp:1', credentials: { type: 'insecure' }, features: [], protocol: 'sotw', aggregated: true };
 
 export function bootstrap(change: Partial<Bootstrap> = {}): Bootstrap {
   return {
+    format: 'grpc',
     servers: [SERVER],
+    sources: {},
+    clusters: {},
+    staticResources: [],
+    unsupported: [],
     node: { id: 'n1', cluster: 'c', locality: { region: '', zone: '', subZone: '' }, metadata: {} },
     certificateProviders: {},
     serverListenerTemplate: undefined,
