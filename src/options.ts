@@ -14,6 +14,8 @@ import { suggest } from './core/nearest.ts';
 import type { Observer } from './core/observer.ts';
 import type { Random } from './core/random.ts';
 import { patternProblem } from './matching/host-patterns.ts';
+import type { SubscribeStyle } from './subscription.ts';
+import { checkRouteNames, checkStyles } from './subscription.ts';
 
 /** Options of `createMesh`. All are optional; a string stands for `{ config: string }`. */
 export interface MeshOptions {
@@ -30,7 +32,17 @@ export interface MeshOptions {
   readonly startTimeout?: number;
   /** What HTTP callers see of a failure: a real `Response` with the status a sidecar would give (default), or a thrown `MeshError`. */
   readonly onFailure?: 'response' | 'throw';
-  /** Subscribe to all listeners and clusters, as an Envoy sidecar does, instead of names on demand; default false. */
+  /**
+   * How to subscribe to the control plane (docs/hosts.md), a style or several: `names` (default), `wildcard` or `routes`, and `on-demand`
+   * alone or beside one of them. Default: `INMESH_SUBSCRIBE`.
+   */
+  readonly subscribe?: SubscribeStyle | readonly SubscribeStyle[];
+  /**
+   * With `routes`: names of the route configurations to ask for, best first; `%port%` (80 where the authority has none), `%host%`, and `%s`
+   * for the authority. Default: `INMESH_ROUTE_NAMES`, then `['%port%']`.
+   */
+  readonly routeNames?: readonly string[];
+  /** True: the same as `subscribe: 'wildcard'`; default false. */
   readonly wildcard?: boolean;
   /** Read `mesh.yaml` again when it changes; default true. */
   readonly watch?: boolean;
@@ -140,6 +152,8 @@ const CHECKS: Readonly<Record<keyof MeshOptions, Check>> = {
   include: patterns,
   startTimeout: millis,
   onFailure: oneOf('response', 'throw'),
+  subscribe: checkStyles,
+  routeNames: checkRouteNames,
   wildcard: bool,
   watch: bool,
   breakers,

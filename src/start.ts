@@ -25,6 +25,8 @@ import { MeshEngine } from './mesh.ts';
 import { LateTls } from './late-tls.ts';
 import type { MeshOptions } from './options.ts';
 import { checkOptions, includeFromEnvironment } from './options.ts';
+import type { Subscription } from './subscription.ts';
+import { subscriptionOf } from './subscription.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
 import type { CallMetrics } from './telemetry/call-metrics.ts';
 import type { MetricsBridge, Tracer } from './telemetry/tracer.ts';
@@ -98,6 +100,7 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
   // Before anything is opened: what throws must leave nothing behind.
   const options = checkOptions(input);
   const environment = options.include === undefined ? includeFromEnvironment(env['INMESH_INCLUDE']) : undefined;
+  const subscription = subscriptionOf(options, env);
   const clock = options.clock ?? new RealClock();
   const log = options.logger ?? quietLogger;
   const configuration = findConfiguration(options, env);
@@ -115,7 +118,7 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
   // Known at once: calls to these hosts wait for the source instead of passing by (`inmesh/register` does not wait for `attached`).
   engine.include = patterns;
   engine.includeRule = rule;
-  const attached = openXds(bootstrap, options, engine).then((source) =>
+  const attached = openXds(bootstrap, options, subscription, engine).then((source) =>
     engine.attach(source, patterns, new LateTls({ providers: bootstrap.certificateProviders, clock, log })),
   );
   attached.catch((error: unknown) => engine.abandon(`xDS could not be started: ${String(error)}`, patterns));
@@ -161,15 +164,18 @@ function bridgeIfExported(cells: CallMetrics): MetricsBridge | undefined {
  * Loads grpc-js and protobuf: only processes that speak xDS pay for them. Meshes with the same bootstrap share one client, and so one
  * stream per control plane; extensions of a mesh decide what a resource decodes to, and time or chance of a test belong to it alone.
  */
-async function openXds(bootstrap: Bootstrap, options: MeshOptions, engine: MeshEngine): Promise<ConfigSource> {
-  const [{ XdsClient }, { RESOURCE_TYPES }, { createAdsTransport }, { shareClient, sharingKey }] = await Promise.all([
-    import('./xds/client.ts'),
-    import('./xds/resource-types.ts'),
-    import('./adapters/grpc/ads-stream.ts'),
-    import('./xds/shared-client.ts'),
-  ]);
+async function openXds(bootstrap: Bootstrap, options: MeshOptions, subscription: Subscription, engine: MeshEngine): Promise<ConfigSource> {
+  const [{ XdsClient }, { RESOURCE_TYPES }, { createAdsTransport }, { shareClient, sharingKey }, { NamedRoutesSource }] = await Promise.all(
+    [
+      import('./xds/client.ts'),
+      import('./xds/resource-types.ts'),
+      import('./adapters/grpc/ads-stream.ts'),
+      import('./xds/shared-client.ts'),
+      import('./xds/named-routes.ts'),
+    ],
+  );
   const { clock, random, log, filters, lbPolicies } = engine.parts;
-  const wildcard = options.wildcard ?? false;
+  const wildcard = subscription.listeners === 'wildcard';
   const open = (logger: Logger): ConfigSource =>
     new XdsClient({
       bootstrap,
@@ -185,5 +191,6 @@ async function openXds(bootstrap: Bootstrap, options: MeshOptions, engine: MeshE
     });
   const own = [options.clock, options.random].some((given) => given !== undefined);
   const extended = [options.filters, options.lbPolicies].some((given) => given !== undefined && given.length > 0);
-  return own || extended ? open(log) : shareClient(sharingKey(bootstrap, wildcard, VERSION), log, open);
+  const client = own || extended ? open(log) : shareClient(sharingKey(bootstrap, wildcard, VERSION), log, open);
+  return subscription.listeners === 'routes' ? new NamedRoutesSource(client, subscription.routeNames) : client;
 }

@@ -26,6 +26,7 @@ export const LEVELS: readonly (readonly [prefix: string, level: number])[] = [
   ['src/mesh.ts', 6],
   ['src/start.ts', 6],
   ['src/options.ts', 6],
+  ['src/subscription.ts', 6],
   ['src/lazy.ts', 6],
   ['src/late-tls.ts', 6],
   ['src/registration.ts', 7],
