@@ -80,6 +80,8 @@ const EXCLUDED = ['validate', 'udpa.annotations', 'xds.annotations.v3', 'envoy.a
 
 /** Fields of newer Envoys that matter here and that the shipped protos lack, with upstream's numbers. */
 const NEWER_FIELDS = [
+  ['envoy/service/discovery/v3/discovery.proto', 'DiscoveryResponse', ['repeated ResourceError resource_errors = 7']],
+  ['envoy/service/discovery/v3/discovery.proto', 'DeltaDiscoveryResponse', ['repeated ResourceError resource_errors = 9']],
   [
     'envoy/extensions/transport_sockets/tls/v3/tls.proto',
     'UpstreamTlsContext',
@@ -89,6 +91,15 @@ const NEWER_FIELDS = [
     'envoy/extensions/load_balancing_policies/client_side_weighted_round_robin/v3/client_side_weighted_round_robin.proto',
     'ClientSideWeightedRoundRobin',
     ['repeated string metric_names_for_computing_utilization = 7'],
+  ],
+];
+
+/** Messages of newer Envoys that the shipped protos lack (xRFC TP3). */
+const NEWER_MESSAGES = [
+  [
+    'envoy/service/discovery/v3/discovery.proto',
+    'ResourceError',
+    'message ResourceError {\n  ResourceName resource_name = 1;\n  google.rpc.Status error_detail = 2;\n}\n',
   ],
 ];
 
@@ -127,14 +138,21 @@ function collectProtos(folder) {
     : text.replace(/^message StringRules \{/m, 'message StringRules {\n    optional bool ignore_empty = 26;');
   writeFileSync(validate, patched);
   for (const [file, message, fields] of NEWER_FIELDS) addFields(join(folder, file), message, fields);
+  for (const [file, message, text] of NEWER_MESSAGES) addMessage(join(folder, file), message, text);
+}
+
+function addMessage(file, message, added) {
+  const text = readFileSync(file, 'utf8');
+  if (!text.includes(`message ${message} {`)) writeFileSync(file, `${text}\n${added}`);
 }
 
 function addFields(file, message, fields) {
   const text = readFileSync(file, 'utf8');
-  const missing = fields.filter((field) => !text.includes(` ${/(\w+) = /.exec(field)[1]} = `));
   const start = new RegExp(`^message ${message} \\{$`, 'm').exec(text);
   if (start === null) throw new Error(`${file}: message ${message} not found`);
   const at = start.index + start[0].length;
+  const body = text.slice(at, text.indexOf('\n}', at));
+  const missing = fields.filter((field) => !body.includes(` ${/(\w+) = /.exec(field)[1]} = `));
   writeFileSync(file, text.slice(0, at) + missing.map((field) => `\n  ${field};`).join('') + text.slice(at));
 }
 

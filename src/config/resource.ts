@@ -127,8 +127,26 @@ export interface ResourceDescription {
   /** As CSDS names them (gRFC A40, A88). */
   readonly status: 'REQUESTED' | 'DOES_NOT_EXIST' | 'ACKED' | 'NACKED' | 'TIMEOUT' | 'RECEIVED_ERROR';
   readonly error: string | undefined;
+  /** The last attempt that failed, with the version that was refused and its wall time in ms; absent when the newest one was good. */
+  readonly failed?: { readonly details: string; readonly version: string; readonly at: number };
   /** Wall time in ms of the last accepted update; 0 when there was none. */
   readonly updatedAt: number;
+}
+
+export interface ServerDescription {
+  readonly uri: string;
+  readonly connected: boolean;
+  /** Why there is no connection; undefined while there is one, or none was needed. */
+  readonly problem: string | undefined;
+}
+
+/** The file that holds the last good configuration. */
+export interface LastGoodDescription {
+  readonly path: string;
+  /** Wall time in ms when the file that was found at start had been written; undefined: there was none that could be used. */
+  readonly savedAt: number | undefined;
+  /** Served from, since the control plane has not answered yet. */
+  readonly inUse: boolean;
 }
 
 export interface SourceDescription {
@@ -136,6 +154,10 @@ export interface SourceDescription {
   readonly connected: boolean;
   /** Last connection problem, or undefined. */
   readonly problem: string | undefined;
+  /** The control planes in use, with the streams' state; the first that is `active` answers. Absent for files. */
+  readonly servers?: readonly ServerDescription[];
+  /** Absent unless such a file is kept. */
+  readonly lastGood?: LastGoodDescription;
   readonly resources: readonly ResourceDescription[];
   readonly unsupported: readonly UnsupportedField[];
 }

@@ -1,92 +1,50 @@
 /**
- * What is known of every resource: value, error or waiting, with version and last error (for CSDS, gRFC A40). Decides when old data
- * is kept (gRFC A88) and when to give up waiting (gRFC A57). Knows servers by id only; asks for nothing itself.
+ * What is known of every resource of one source. Decides when old data is kept (gRFC A88), when to give up waiting (gRFC A57) and when a
+ * value has outlived its time (Envoy X-70). Knows servers by their traits only; asks for nothing itself.
  */
-import type { Alarm, Clock, Timer } from '../core/clock.ts';
+import type { Clock } from '../core/clock.ts';
 import { TYPE_URLS, describeResourceError } from '../config/resource.ts';
 import type {
   ResourceCache,
   ResourceDescription,
-  ResourceError,
+  ResourceKey,
   ResourceKind,
   ResourceState,
   ResourceTypes,
   UnsupportedField,
 } from '../config/resource.ts';
+import { GrpcStatus, grpcStatusName } from '../core/status.ts';
+import { Entry, EntryAlarm, WAITING, describeEntry, stopTimer } from './cache-entry.ts';
+import type { ResourceOwner, ServerTraits } from './cache-entry.ts';
+import { isCollection, inCollection } from './names.ts';
 import type { KnownResource, Outcome, Update } from './session.ts';
 
-const WAITING: ResourceState<never> = Object.freeze({ status: 'waiting' });
+export type { ResourceOwner, ServerTraits } from './cache-entry.ts';
 
-/** What the cache needs to know of a control plane. */
-export interface ServerTraits {
-  readonly uri: string;
-  /** Server feature `fail_on_data_errors` (gRFC A88): drop the cached value on deletion and on rejection. */
-  readonly failOnDataErrors: boolean;
-  /** Server feature `resource_timer_is_transient_error` (gRFC A88). */
-  readonly timerIsTransient: boolean;
+/** A value from the last-good file. */
+export interface SavedResource {
+  readonly raw: Uint8Array;
+  readonly value: unknown;
+  readonly version: string;
 }
 
-class Entry implements Alarm, KnownResource {
-  readonly kind: ResourceKind;
-  readonly name: string;
-  readonly server: ServerTraits;
-  readonly #expired: (entry: Entry) => void;
-  /** Asked for by name; an entry that is not came by wildcard. */
-  wanted: boolean;
-  state: ResourceState<unknown> = WAITING;
-  raw: Uint8Array | undefined = undefined;
-  rejected: { readonly raw: Uint8Array; readonly errors: readonly ResourceError[] } | undefined = undefined;
-  status: ResourceDescription['status'] = 'REQUESTED';
-  version = '';
-  error: string | undefined = undefined;
-  updatedAt = 0;
-  unsupported: readonly UnsupportedField[] = [];
-  timer: Timer | undefined = undefined;
-
-  constructor(kind: ResourceKind, name: string, server: ServerTraits, wanted: boolean, expired: (entry: Entry) => void) {
-    this.kind = kind;
-    this.name = name;
-    this.server = server;
-    this.wanted = wanted;
-    this.#expired = expired;
-  }
-
-  get value(): unknown {
-    return this.state.status === 'present' ? this.state.value : undefined;
-  }
-
-  onAlarm(): void {
-    this.timer = undefined;
-    this.#expired(this);
-  }
-
-  /** True when the state as others see it changed. */
-  fail(status: ResourceDescription['status'], reason: string): boolean {
-    this.status = status;
-    this.error = reason;
-    if (this.state.status === 'failed' && this.state.reason === reason) return false;
-    this.state = { status: 'failed', reason };
-    return true;
-  }
-
-  forget(): void {
-    this.raw = undefined;
-    this.version = '';
-    this.unsupported = [];
-  }
+export interface CacheOptions {
+  readonly clock: Clock;
+  /** Called when a timer has changed states. */
+  readonly expired: (keys: readonly ResourceKey[]) => void;
+  /** Milliseconds to wait for a resource; 0: without end. Default: 15 000, or 30 000 with `resource_timer_is_transient_error`. */
+  readonly waitMs?: number | undefined;
 }
 
 export class XdsCache implements ResourceCache {
-  readonly #clock: Clock;
-  readonly #expired: () => void;
+  readonly #options: CacheOptions;
   /** The server whose complete list of a wildcard type has come. */
   readonly #listed = new Map<ResourceKind, ServerTraits>();
   readonly #entries = new Map<ResourceKind, Map<string, Entry>>();
+  #saved: ((kind: ResourceKind, name: string) => SavedResource | undefined) | undefined;
 
-  /** `expired` is called when a does-not-exist timer has changed a state. */
-  constructor(clock: Clock, expired: () => void) {
-    this.#clock = clock;
-    this.#expired = expired;
+  constructor(options: CacheOptions) {
+    this.#options = options;
   }
 
   get<K extends ResourceKind>(kind: K, name: string): ResourceState<ResourceTypes[K]> {
@@ -97,20 +55,32 @@ export class XdsCache implements ResourceCache {
     return this.#find(kind, name);
   }
 
-  /** A name is asked for from now on. True when it is known at once that it does not exist: a wildcard list without it is there. */
-  add(kind: ResourceKind, name: string, server: ServerTraits): boolean {
+  /** Everything that has a value, with its bytes. */
+  *present(): Generator<Entry & { readonly raw: Uint8Array }> {
+    for (const entries of this.#entries.values())
+      for (const entry of entries.values())
+        if (entry.state.status === 'present' && entry.raw !== undefined) yield entry as Entry & { readonly raw: Uint8Array };
+  }
+
+  entries(): Iterable<Entry> {
+    return [...this.#entries.values()].flatMap((entries) => [...entries.values()]);
+  }
+
+  /** A name is asked for from now on. True when something is known of it at once: its absence from a wildcard list, or a saved value. */
+  add(kind: ResourceKind, name: string, owner: ResourceOwner): boolean {
     const entry = this.#find(kind, name);
     if (entry !== undefined) {
       entry.wanted = true;
       return false;
     }
-    const created = this.#create(kind, name, server, true);
-    return this.#listed.get(kind) === server && created.fail('DOES_NOT_EXIST', absentReason(created));
+    const created = this.#create(kind, name, owner, true);
+    if (this.#listed.get(kind) === owner.server) return created.fail('DOES_NOT_EXIST', absentReason(created));
+    return this.#restore(created);
   }
 
   /** A name that can never come, for a reason known without asking. */
-  addFailed(kind: ResourceKind, name: string, server: ServerTraits, reason: string): void {
-    this.add(kind, name, server);
+  addFailed(kind: ResourceKind, name: string, owner: ResourceOwner, reason: string): void {
+    this.add(kind, name, owner);
     this.#find(kind, name)?.fail('DOES_NOT_EXIST', reason);
   }
 
@@ -130,37 +100,85 @@ export class XdsCache implements ResourceCache {
     return names;
   }
 
+  /** Whether the owner answers for a name without a value, or for a list that has not come: what makes it fall back (gRFC A71). */
+  lacks(owner: ResourceOwner, lists: ReadonlySet<ResourceKind>): boolean {
+    for (const kind of lists) if (!this.#listed.has(kind)) return true;
+    for (const entries of this.#entries.values())
+      for (const entry of entries.values())
+        if (entry.owner === owner && entry.wanted && (entry.state.status !== 'present' || entry.fromDisk)) return true;
+    return false;
+  }
+
+  /** From now on names without a value get the saved one; the keys of those that have just got it. */
+  useSaved(saved: (kind: ResourceKind, name: string) => SavedResource | undefined): readonly ResourceKey[] {
+    this.#saved = saved;
+    const restored: ResourceKey[] = [];
+    for (const entries of this.#entries.values())
+      for (const entry of entries.values()) if (entry.state.status === 'waiting' && this.#restore(entry)) restored.push(keyOf(entry));
+    return restored;
+  }
+
+  /** A saved resource of a type that is subscribed whole. */
+  addSaved(kind: ResourceKind, name: string, owner: ResourceOwner): ResourceKey | undefined {
+    if (this.#find(kind, name) !== undefined) return undefined;
+    const entry = this.#create(kind, name, owner, false);
+    if (this.#restore(entry)) return keyOf(entry);
+    this.#delete(entry);
+    return undefined;
+  }
+
+  /** Versions of the values that this server sent (Envoy X-32). */
+  *versions(kind: ResourceKind, server: ServerTraits): Generator<readonly [string, string]> {
+    for (const entry of this.#of(kind).values())
+      if (entry.from === server && entry.version !== '' && (entry.status === 'ACKED' || entry.status === 'NACKED'))
+        yield [entry.name, entry.version];
+  }
+
   /**
    * The request was sent on a connected stream: starts the does-not-exist timer of every name of the type that is still waited for
    * (gRFC A57: 15 s; with `resource_timer_is_transient_error` 30 s).
    */
   requested(kind: ResourceKind, server: ServerTraits): void {
     for (const entry of this.#of(kind).values()) {
-      if (entry.server !== server || entry.timer !== undefined || entry.state.status !== 'waiting') continue;
-      entry.timer = this.#clock.set(entry, waitMs(server), true);
+      if (entry.owner.server !== server || entry.timer !== undefined) continue;
+      if (entry.state.status !== 'waiting' && !entry.fromDisk) continue;
+      const delay = this.#waitMs(server);
+      if (delay > 0) entry.timer = this.#options.clock.set(new EntryAlarm(entry, (expired) => this.#expire(expired)), delay, true);
     }
   }
 
-  /** The stream broke: nobody can say any more that a resource does not exist. */
-  disconnected(server: ServerTraits): void {
-    for (const entries of this.#entries.values()) for (const entry of entries.values()) if (entry.server === server) this.#stopTimer(entry);
+  /** The stream broke: nobody can say any more that a resource does not exist. A time to live goes on. */
+  disconnected(server: ServerTraits, kind?: ResourceKind): void {
+    for (const [of, entries] of this.#entries) {
+      if (kind !== undefined && of !== kind) continue;
+      for (const entry of entries.values())
+        if (entry.owner.server === server && (entry.state.status === 'waiting' || entry.fromDisk)) stopTimer(entry, this.#options.clock);
+    }
   }
 
-  /** Applies a whole response. True when any state changed as others see it. */
-  apply(update: Update, server: ServerTraits): boolean {
-    let changed = false;
+  /** Applies a whole response; the keys of the resources whose state as others see it changed. */
+  apply(update: Update, server: ServerTraits, owners: (name: string) => ResourceOwner | undefined): readonly ResourceKey[] {
+    const changed: ResourceKey[] = [];
+    const { kind } = update;
     for (const outcome of update.outcomes) {
-      let entry = this.#find(update.kind, outcome.name);
-      // Unsubscribed while the response was taken in.
-      if (entry === undefined && !update.wildcard) continue;
-      entry ??= this.#create(update.kind, outcome.name, server, false);
-      if (this.#applyOutcome(entry, outcome, update.version)) changed = true;
+      let entry = this.#find(kind, outcome.name);
+      if (entry === undefined) {
+        // Unsubscribed while the response was taken in, or a member of something that is subscribed whole.
+        const whole = update.wildcard || inCollection(outcome.name, this.#of(kind));
+        const owner = whole && outcome.status !== 'removed' ? owners(outcome.name) : undefined;
+        if (owner === undefined) continue;
+        entry = this.#create(kind, outcome.name, owner, false);
+      }
+      if (this.#applyOutcome(entry, outcome, update, server)) changed.push(keyOf(entry));
     }
-    if (!update.complete) return changed;
-    if (update.wildcard) this.#listed.set(update.kind, server);
-    for (const entry of this.#of(update.kind).values()) {
-      if (entry.server !== server || update.present.has(entry.name)) continue;
-      if (this.#applyAbsence(entry, update.wildcard)) changed = true;
+    if (update.listed) this.#listed.set(kind, server);
+    if (update.complete || update.listed) {
+      for (const entry of this.#of(kind).values()) {
+        if (entry.owner.server !== server || update.present.has(entry.name) || isCollection(entry.name)) continue;
+        // An incremental answer to a wildcard settles only what is still awaited.
+        if (!update.complete && entry.state.status !== 'waiting') continue;
+        if (this.#applyAbsence(entry, update.wildcard)) changed.push(keyOf(entry));
+      }
     }
     return changed;
   }
@@ -169,9 +187,10 @@ export class XdsCache implements ResourceCache {
     const resources: ResourceDescription[] = [];
     const unsupported: UnsupportedField[] = [];
     for (const entries of this.#entries.values()) {
-      for (const { kind, name, version, status, error, updatedAt, unsupported: fields } of entries.values()) {
-        resources.push({ typeUrl: TYPE_URLS[kind], name, version, status, error, updatedAt });
-        unsupported.push(...fields);
+      for (const entry of entries.values()) {
+        if (isCollection(entry.name)) continue;
+        resources.push(describeEntry(entry, TYPE_URLS[entry.kind]));
+        if (entry.unsupported !== undefined) unsupported.push(...entry.unsupported);
       }
     }
     return { resources, unsupported };
@@ -179,56 +198,110 @@ export class XdsCache implements ResourceCache {
 
   /** Stops all timers. The values stay readable. */
   close(): void {
-    for (const entries of this.#entries.values()) for (const entry of entries.values()) this.#stopTimer(entry);
+    for (const entries of this.#entries.values()) for (const entry of entries.values()) stopTimer(entry, this.#options.clock);
   }
 
-  #applyOutcome(entry: Entry, outcome: Outcome, version: string): boolean {
-    this.#stopTimer(entry);
-    if (outcome.status === 'rejected') {
-      entry.rejected = outcome;
-      const reason = outcome.errors.map(describeResourceError).join('; ');
-      if (entry.state.status === 'present' && !entry.server.failOnDataErrors) {
-        entry.status = 'NACKED';
-        entry.error = reason;
+  #applyOutcome(entry: Entry, outcome: Outcome, update: Update, server: ServerTraits): boolean {
+    const { clock } = this.#options;
+    switch (outcome.status) {
+      case 'heartbeat':
+        this.#live(entry, outcome.ttlMs);
         return false;
-      }
-      entry.forget();
-      return entry.fail('NACKED', reason);
+      case 'removed':
+        stopTimer(entry, clock);
+        return this.#applyRemoval(entry, update.wildcard, `deleted by ${server.uri}`);
+      case 'failed':
+        stopTimer(entry, clock);
+        return this.#applyError(entry, outcome.error, server);
+      case 'rejected':
+        stopTimer(entry, clock);
+        return this.#applyRejection(entry, outcome, outcome.version ?? update.version);
+      default:
+        stopTimer(entry, clock);
+        return this.#applyValue(entry, outcome, outcome.version ?? update.version, server);
     }
+  }
+
+  #applyValue(
+    entry: Entry,
+    outcome: Extract<Outcome, { status: 'accepted' | 'unchanged' }>,
+    version: string,
+    server: ServerTraits,
+  ): boolean {
     entry.raw = outcome.raw;
     entry.rejected = undefined;
+    entry.failed = undefined;
     entry.status = 'ACKED';
     entry.error = undefined;
+    entry.from = server;
     if (outcome.status === 'unchanged') {
       // Only the version is new; the value keeps its identity, so nobody needs to be told.
       if (entry.state.status === 'present' && entry.version !== version)
         entry.state = { status: 'present', value: entry.state.value, version };
-      entry.version = version;
-      return false;
+    } else {
+      entry.updatedAt = this.#options.clock.wallTime();
+      entry.unsupported = outcome.unsupported.length === 0 ? undefined : outcome.unsupported;
+      entry.state = { status: 'present', value: outcome.value, version };
     }
     entry.version = version;
-    entry.updatedAt = this.#clock.wallTime();
-    entry.unsupported = outcome.unsupported;
-    entry.state = { status: 'present', value: outcome.value, version };
-    return true;
+    this.#live(entry, outcome.ttlMs);
+    return outcome.status === 'accepted';
   }
 
-  /** A name that is not in a complete list (gRFC A88, which supersedes A53). */
+  #applyRejection(entry: Entry, outcome: Extract<Outcome, { status: 'rejected' }>, version: string): boolean {
+    entry.rejected = outcome;
+    const reason = outcome.errors.map(describeResourceError).join('; ');
+    entry.failed = { details: reason, version, at: this.#options.clock.wallTime() };
+    if (entry.state.status === 'present' && !entry.owner.server.failOnDataErrors) {
+      entry.status = 'NACKED';
+      entry.error = reason;
+      return false;
+    }
+    entry.forget();
+    return entry.fail('NACKED', reason);
+  }
+
+  /** xRFC TP3: what the server says of one resource. Data errors may drop the value, others never do (gRFC A88). */
+  #applyError(entry: Entry, error: { readonly code: number; readonly message: string }, server: ServerTraits): boolean {
+    const reason = `${server.uri}: ${grpcStatusName(error.code)}: ${error.message}`;
+    entry.failed = { details: reason, version: '', at: this.#options.clock.wallTime() };
+    const dataError = error.code === GrpcStatus.NOT_FOUND || error.code === GrpcStatus.PERMISSION_DENIED;
+    if (entry.state.status === 'present' && !(dataError && server.failOnDataErrors)) {
+      entry.status = 'RECEIVED_ERROR';
+      entry.error = reason;
+      return false;
+    }
+    entry.rejected = undefined;
+    entry.forget();
+    return entry.fail('RECEIVED_ERROR', reason);
+  }
+
+  /** A name that is not in a complete list. */
   #applyAbsence(entry: Entry, wildcard: boolean): boolean {
-    if (wildcard && !entry.wanted) {
+    if (entry.state.status === 'waiting' || entry.fromDisk) {
+      // The response may have been sent before our request arrived: the timer decides. A wildcard list is complete in any case.
+      if (!wildcard) return false;
+      if (!entry.wanted) {
+        this.#delete(entry);
+        return true;
+      }
+      stopTimer(entry, this.#options.clock);
+      if (entry.fromDisk) entry.forget();
+      return entry.fail('DOES_NOT_EXIST', absentReason(entry));
+    }
+    return this.#applyRemoval(entry, wildcard, `deleted by ${entry.owner.server.uri}`);
+  }
+
+  /** gRFC A88, which supersedes A53: a deleted resource keeps its value unless the server's features say otherwise. */
+  #applyRemoval(entry: Entry, wildcard: boolean, reason: string): boolean {
+    if ((wildcard || inCollection(entry.name, this.#of(entry.kind))) && !entry.wanted) {
       this.#delete(entry);
       return true;
     }
-    if (entry.state.status === 'waiting') {
-      // The response may have been sent before our request arrived: the timer decides. A wildcard list is complete in any case.
-      if (!wildcard) return false;
-      this.#stopTimer(entry);
-      return entry.fail('DOES_NOT_EXIST', absentReason(entry));
-    }
     if (entry.status === 'DOES_NOT_EXIST' || entry.status === 'TIMEOUT') return false;
     entry.rejected = undefined;
-    const reason = `deleted by ${entry.server.uri}`;
-    if (entry.state.status === 'present' && !entry.server.failOnDataErrors) {
+    if (entry.state.status === 'waiting') return entry.fail('DOES_NOT_EXIST', absentReason(entry));
+    if (entry.state.status === 'present' && !entry.owner.server.failOnDataErrors && !entry.fromDisk) {
       entry.status = 'DOES_NOT_EXIST';
       entry.error = `${reason}, its last value stays in use`;
       return false;
@@ -238,11 +311,44 @@ export class XdsCache implements ResourceCache {
     return entry.fail('DOES_NOT_EXIST', reason);
   }
 
+  #live(entry: Entry, ttlMs: number | undefined): void {
+    stopTimer(entry, this.#options.clock);
+    if (ttlMs === undefined) return;
+    entry.timer = this.#options.clock.set(new EntryAlarm(entry, (expired) => this.#outlive(expired, ttlMs)), ttlMs, true);
+  }
+
+  /** Envoy X-72: as if the server had removed it; it said beforehand that the value would not hold longer. */
+  #outlive(entry: Entry, ttlMs: number): void {
+    entry.rejected = undefined;
+    if (!entry.wanted) this.#delete(entry);
+    else {
+      entry.forget();
+      entry.fail('DOES_NOT_EXIST', `its time to live of ${ttlMs} ms has passed, and ${entry.owner.server.uri} did not renew it`);
+    }
+    this.#options.expired([keyOf(entry)]);
+  }
+
   #expire(entry: Entry): void {
-    const { server, kind } = entry;
-    const seconds = waitMs(server) / 1000;
-    entry.fail(server.timerIsTransient ? 'TIMEOUT' : 'DOES_NOT_EXIST', `${server.uri} sent no ${kind} of this name within ${seconds} s`);
-    this.#expired();
+    const { server } = entry.owner;
+    const seconds = this.#waitMs(server) / 1000;
+    entry.forget();
+    const status = server.timerIsTransient ? 'TIMEOUT' : 'DOES_NOT_EXIST';
+    entry.fail(status, `${server.uri} sent no ${entry.kind} of this name within ${seconds} s`);
+    this.#options.expired([keyOf(entry)]);
+  }
+
+  #restore(entry: Entry): boolean {
+    const saved = this.#saved?.(entry.kind, entry.name);
+    if (saved === undefined) return false;
+    entry.raw = saved.raw;
+    entry.version = saved.version;
+    entry.state = { status: 'present', value: saved.value, version: saved.version };
+    entry.error = 'from the last-good file: the control plane has not answered yet';
+    return true;
+  }
+
+  #waitMs(server: ServerTraits): number {
+    return this.#options.waitMs ?? (server.timerIsTransient ? 30_000 : 15_000);
   }
 
   #of(kind: ResourceKind): Map<string, Entry> {
@@ -255,28 +361,22 @@ export class XdsCache implements ResourceCache {
     return this.#entries.get(kind)?.get(name);
   }
 
-  #create(kind: ResourceKind, name: string, server: ServerTraits, wanted: boolean): Entry {
-    const entry = new Entry(kind, name, server, wanted, (expired) => this.#expire(expired));
+  #create(kind: ResourceKind, name: string, owner: ResourceOwner, wanted: boolean): Entry {
+    const entry = new Entry(kind, name, owner, wanted);
     this.#of(kind).set(name, entry);
     return entry;
   }
 
   #delete(entry: Entry): void {
-    this.#stopTimer(entry);
+    stopTimer(entry, this.#options.clock);
     this.#of(entry.kind).delete(entry.name);
   }
+}
 
-  #stopTimer(entry: Entry): void {
-    if (entry.timer === undefined) return;
-    this.#clock.clear(entry.timer);
-    entry.timer = undefined;
-  }
+function keyOf({ kind, name }: Entry): ResourceKey {
+  return { kind, name };
 }
 
 function absentReason(entry: Entry): string {
-  return `${entry.server.uri} has no ${entry.kind} of this name`;
-}
-
-function waitMs(server: ServerTraits): number {
-  return server.timerIsTransient ? 30_000 : 15_000;
+  return `${entry.owner.server.uri} has no ${entry.kind} of this name`;
 }

@@ -1,6 +1,6 @@
 /**
- * The xDS client as a `ConfigSource`: one cache, one stream per control plane, subscriptions by difference. Uses the first server of
- * each list (fallback, gRFC A71, is to come). Names with an `xdstp:` authority go to that authority's server (gRFC A47).
+ * The xDS client as a `ConfigSource`: subscriptions by difference, each name at the authority or the config source that answers for it.
+ * Names with an `xdstp:` authority go to that authority's servers (gRFC A47); protocol and fallback are done further down.
  */
 import type { Clock } from '../core/clock.ts';
 import { Lane } from '../core/lane.ts';
@@ -8,6 +8,8 @@ import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import type { AdsTransport } from '../core/transport.ts';
 import type { Bootstrap, XdsServerConfig } from '../config/bootstrap.ts';
+import type { ConfigSourceConfig } from '../config/config-source.ts';
+import { resourceId } from '../config/resource.ts';
 import type {
   Changes,
   ConfigSource,
@@ -18,22 +20,34 @@ import type {
   SourceDescription,
 } from '../config/resource.ts';
 import type { NodeMessage } from '../proto/discovery.ts';
+import { Authority } from './authority.ts';
 import { XdsCache } from './cache.ts';
-import type { ServerTraits } from './cache.ts';
+import type { Entry, ServerTraits } from './cache-entry.ts';
+import type { FeedConfig } from './feed.ts';
+import { FeedPool } from './feed-pool.ts';
+import { LastGood } from './last-good-use.ts';
 import { authorityOf, canonicalName, listenerCandidates, serverListenerName } from './names.ts';
 import type { DecodeContext, ResourceType } from './resource-type.ts';
-import { ServerLink } from './server-link.ts';
+import { Servers } from './servers.ts';
+import type { Transports } from './servers.ts';
+import { Space } from './space.ts';
+import { StaticResources } from './static-resources.ts';
 
 const CLIENT_FEATURES = [
   'envoy.lb.does_not_support_overprovisioning',
   'xds.config.resource-in-sotw',
   'xds.config.supports-resource-in-sotw',
+  'xds.config.supports-resource-ttl',
 ];
+const NONE: ReadonlySet<ResourceKind> = new Set();
 
 export interface XdsClientOptions {
   readonly bootstrap: Bootstrap;
   /** Called once for each control plane, when something is first asked of it. */
   readonly transport: (server: XdsServerConfig) => AdsTransport;
+  /** For config sources that poll by REST, and those that are files; absent where none can occur. */
+  readonly restTransport?: Transports['rest'];
+  readonly pathTransport?: Transports['path'];
   readonly types: readonly ResourceType[];
   readonly decode: Pick<DecodeContext, 'filters' | 'lbPolicies'>;
   readonly clock: Clock;
@@ -42,60 +56,100 @@ export interface XdsClientOptions {
   /** Envoy's sidecar view: LDS and CDS of the first server are subscribed whole. */
   readonly wildcard: boolean;
   readonly userAgentVersion: string;
+  /** Path of the last-good file; absent: none is kept. */
+  readonly lastGood?: string;
 }
+
+type Place = { readonly space: Space; readonly authority: Authority } | { readonly problem: string };
+type Touched = Map<Authority, Set<ResourceKind>>;
 
 export class XdsClient implements ConfigSource {
   readonly name: string;
   readonly #options: XdsClientOptions;
-  readonly #context: Omit<DecodeContext, 'unsupported'>;
-  readonly #node: NodeMessage;
-  readonly #cache: XdsCache;
+  readonly #servers: Servers;
+  readonly #static: StaticResources;
+  readonly #pool: FeedPool;
   readonly #lane = new Lane();
-  readonly #links = new Map<string, ServerLink>();
-  readonly #main: ServerLink;
+  /** By the id of their source; under the empty id the aggregated streams. */
+  readonly #spaces = new Map<string, Space>();
+  readonly #main: Space;
+  readonly #wildcard: ReadonlySet<ResourceKind>;
+  readonly #lastGood: LastGood | undefined;
   #wanted = new Map<string, ResourceKey>();
   #listener: ((changes?: Changes) => void) | undefined;
   #closed = false;
 
   constructor(options: XdsClientOptions) {
-    const { bootstrap, clock } = options;
+    const { bootstrap, clock, random, log, types } = options;
     this.#options = options;
-    this.#cache = new XdsCache(clock, () => this.#changed());
-    this.#context = { ...options.decode, certificateProviders: new Set(Object.keys(bootstrap.certificateProviders)) };
-    this.#node = {
+    const context = { ...options.decode, certificateProviders: new Set(Object.keys(bootstrap.certificateProviders)) };
+    const node: NodeMessage = {
       ...bootstrap.node,
       userAgentName: 'inmesh',
       userAgentVersion: options.userAgentVersion,
       clientFeatures: CLIENT_FEATURES,
     };
     const [server] = bootstrap.servers;
-    if (server === undefined) throw new TypeError('a bootstrap has at least one server');
-    this.name = `xds:${server.uri}`;
-    this.#main = this.#link(server, options.wildcard);
-    if (options.wildcard) this.#main.subscribe([]);
+    this.name = server === undefined ? `bootstrap:${bootstrap.origin}` : `xds:${server.uri}`;
+    this.#servers = new Servers(bootstrap, {
+      grpc: options.transport,
+      rest: options.restTransport ?? missing('REST'),
+      path: options.pathTransport ?? missing('file'),
+    });
+    this.#static = new StaticResources(bootstrap.staticResources, types, context, bootstrap.origin);
+    this.#wildcard = options.wildcard ? new Set(types.filter(({ fullState }) => fullState).map(({ kind }) => kind)) : NONE;
+    this.#pool = new FeedPool({
+      clock,
+      random,
+      log,
+      types,
+      session: { node, context },
+      changed: (space, keys) => this.#updated(space, keys),
+      responded: () => this.#lastGood?.answered(),
+      failed: (space) => this.#lastGood?.unreachable(space),
+      owner: (space, name) => this.#ownerOf(space, name),
+    });
+    this.#main = this.#space(undefined);
+    if (options.lastGood !== undefined) {
+      this.#lastGood = new LastGood({
+        file: { path: options.lastGood, identity: identityOf(bootstrap), types, context, clock, log },
+        main: this.#main,
+        owner: (name) => this.#ownerOf(this.#main, name),
+        wildcard: this.#wildcard,
+        restored: (keys) => this.#changed(keys),
+      });
+    }
+    for (const kind of this.#wildcard) this.#subscribeWhole(kind);
   }
 
-  get<K extends ResourceKind>(kind: K, name: string): ResourceState<ResourceTypes[K]> {
-    return this.#cache.get(kind, canonicalName(name));
+  get<K extends ResourceKind>(kind: K, name: string, source?: ConfigSourceConfig): ResourceState<ResourceTypes[K]> {
+    const canonical = canonicalName(name);
+    const fixed = source === undefined ? this.#static.get(kind, canonical) : undefined;
+    if (fixed !== undefined) return fixed as ResourceState<ResourceTypes[K]>;
+    const from = this.#sourceOf(kind, source);
+    if (from === 'none') return { status: 'failed', reason: `the bootstrap has no ${kind} "${name}" and no source of others` };
+    return this.#spaces.get(from?.id ?? '')?.cache.get(kind, canonical) ?? { status: 'waiting' };
   }
 
   want(keys: readonly ResourceKey[]): void {
     if (this.#closed) return;
     const before = this.#wanted;
     const wanted = new Map<string, ResourceKey>();
-    const touched = new Map<ServerLink, Set<ResourceKind>>();
-    let known = false;
-    for (const { kind, name: given } of keys) {
-      const name = canonicalName(given);
-      const id = `${kind} ${name}`;
-      wanted.set(id, { kind, name });
-      if (!before.has(id) && this.#add(kind, name, touched)) known = true;
+    const touched: Touched = new Map();
+    const known: ResourceKey[] = [];
+    for (const { kind, name: given, source } of keys) {
+      const key: ResourceKey = { kind, name: canonicalName(given), source };
+      const id = resourceId(kind, key.name, source);
+      if (wanted.has(id)) continue;
+      wanted.set(id, key);
+      if (!before.has(id) && this.#add(key, touched)) known.push(key);
     }
-    for (const [id, { kind, name }] of before) if (!wanted.has(id)) this.#remove(kind, name, touched);
+    for (const [id, key] of before) if (!wanted.has(id)) this.#remove(key, touched);
     this.#wanted = wanted;
-    for (const [link, kinds] of touched) link.subscribe(kinds);
+    for (const [authority, kinds] of touched) authority.subscribe(kinds);
+    if (touched.size > 0) this.#lastGood?.asked();
     // Never from within `want`: the caller is in the middle of something.
-    if (known) queueMicrotask(() => this.#changed());
+    if (known.length > 0) queueMicrotask(() => this.#changed(known));
   }
 
   onChange(listener: (changes?: Changes) => void): void {
@@ -103,7 +157,9 @@ export class XdsClient implements ConfigSource {
   }
 
   listeners(): readonly string[] {
-    return this.#options.wildcard ? this.#cache.names('listener') : [];
+    const names = new Set(this.#static.names('listener'));
+    for (const space of this.#wholeSpaces('listener')) for (const name of space.cache.names('listener')) names.add(name);
+    return [...names];
   }
 
   candidates(authority: string): readonly string[] {
@@ -116,89 +172,164 @@ export class XdsClient implements ConfigSource {
   }
 
   describe(): SourceDescription {
-    const links = [...this.#links.values()];
-    const problems = links.flatMap(({ problem }) => (problem === undefined ? [] : [problem]));
+    const feeds = this.#pool.values();
+    const problems = feeds.flatMap(({ problem }) => (problem === undefined ? [] : [problem]));
+    const caches = Array.from(this.#spaces.values(), ({ cache }) => cache.describe());
     return {
       name: this.name,
-      connected: this.#main.connected,
+      connected: feeds.some(({ connected }) => connected),
       problem: problems.length === 0 ? undefined : problems.join('; '),
-      ...this.#cache.describe(),
+      servers: feeds.map(({ traits, connected, problem }) => ({ uri: traits.uri, connected, problem })),
+      ...(this.#lastGood && { lastGood: this.#lastGood.describe() }),
+      resources: [...this.#static.describe(), ...caches.flatMap(({ resources }) => resources)],
+      unsupported: [...this.#static.unsupported, ...caches.flatMap(({ unsupported }) => unsupported)],
     };
+  }
+
+  /** Everything that is known, for CSDS. */
+  *entries(): Generator<Entry> {
+    for (const { cache } of this.#spaces.values()) yield* cache.entries();
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#cache.close();
-    await Promise.all([...this.#links.values()].map((link) => link.close()));
+    for (const { cache } of this.#spaces.values()) cache.close();
+    await Promise.all([this.#pool.close(), this.#lastGood?.close()]);
   }
 
   /** True when the state is known at once. */
-  #add(kind: ResourceKind, name: string, touched: Map<ServerLink, Set<ResourceKind>>): boolean {
-    const link = this.#linkOf(name);
-    if (link === undefined) {
-      this.#cache.addFailed(kind, name, NO_SERVER, `the bootstrap has no authority "${authorityOf(name) ?? ''}"`);
+  #add({ kind, name, source }: ResourceKey, touched: Touched): boolean {
+    if (source === undefined && this.#static.get(kind, name) !== undefined) return true;
+    const place = this.#place(kind, name, source);
+    const problem = 'problem' in place ? place.problem : place.authority.refuses(kind);
+    if ('problem' in place || problem !== undefined) {
+      this.#main.cache.addFailed(kind, name, NOBODY, problem ?? '');
       return true;
     }
-    if (!this.#options.types.some((type) => type.kind === kind)) {
-      this.#cache.addFailed(kind, name, link.server, `resources of type ${kind} are not supported`);
-      return true;
-    }
-    const known = this.#cache.add(kind, name, link.server);
-    link.names(kind).add(name);
-    touch(touched, link, kind);
+    const { space, authority } = place;
+    const known = space.cache.add(kind, name, authority);
+    authority.add(kind, name);
+    touch(touched, authority, kind);
     return known;
   }
 
-  #remove(kind: ResourceKind, name: string, touched: Map<ServerLink, Set<ResourceKind>>): void {
-    const link = this.#linkOf(name);
-    this.#cache.remove(kind, name, link?.isWildcard(kind) ?? false);
-    if (link?.names(kind).delete(name) === true) touch(touched, link, kind);
+  #remove({ kind, name, source }: ResourceKey, touched: Touched): void {
+    const place = this.#place(kind, name, source);
+    if ('problem' in place) {
+      this.#main.cache.remove(kind, name, false);
+      return;
+    }
+    const { space, authority } = place;
+    space.cache.remove(kind, name, authority.isWildcard(kind));
+    if (!authority.has(kind, name)) return;
+    authority.remove(kind, name);
+    touch(touched, authority, kind);
   }
 
-  #linkOf(name: string): ServerLink | undefined {
-    const authority = authorityOf(name);
-    if (authority === undefined) return this.#main;
-    const { authorities } = this.#options.bootstrap;
-    const server = Object.hasOwn(authorities, authority) ? authorities[authority]?.servers[0] : undefined;
-    return server === undefined ? undefined : this.#link(server, false);
+  #place(kind: ResourceKind, name: string, given: ConfigSourceConfig | undefined): Place {
+    const source = this.#sourceOf(kind, given);
+    if (source === 'none') return { problem: `the bootstrap has no ${kind} "${name}" and no source of others` };
+    const space = this.#space(source);
+    const authority = this.#authority(space, name);
+    return typeof authority === 'string' ? { problem: authority } : { space, authority };
   }
 
-  /** Requests for the same server configuration share one stream (gRFC A47). */
-  #link(server: XdsServerConfig, wildcard: boolean): ServerLink {
-    const id = JSON.stringify([server.uri, server.credentials, server.features.toSorted()]);
-    const existing = this.#links.get(id);
-    if (existing !== undefined) return existing;
-    const { clock, random, log, types } = this.#options;
-    const traits: ServerTraits = {
-      uri: server.uri,
-      failOnDataErrors: server.features.includes('fail_on_data_errors'),
-      timerIsTransient: server.features.includes('resource_timer_is_transient_error'),
-    };
-    const link = new ServerLink({
-      server: traits,
-      cache: this.#cache,
-      clock,
-      random,
-      log,
-      transport: () => this.#options.transport(server),
-      changed: () => this.#changed(),
-      session: {
-        types,
-        wildcard: new Set(wildcard ? types.filter(({ fullState }) => fullState).map(({ kind }) => kind) : []),
-        node: this.#node,
-        context: this.#context,
-      },
+  /** Listeners and clusters may have a source of their own in Envoy's bootstrap; whatever else names none comes over the aggregated stream. */
+  #sourceOf(kind: ResourceKind, source: ConfigSourceConfig | undefined): ConfigSourceConfig | 'none' | undefined {
+    if (source !== undefined || (kind !== 'listener' && kind !== 'cluster')) return source;
+    return this.#options.bootstrap.sources[kind];
+  }
+
+  #space(source: ConfigSourceConfig | undefined): Space {
+    const id = source?.id ?? '';
+    let space = this.#spaces.get(id);
+    if (space === undefined) {
+      const expired = (keys: readonly ResourceKey[]): void => this.#changed(withSource(keys, source));
+      space = new Space(new XdsCache({ clock: this.#options.clock, expired, waitMs: source?.initialFetchTimeoutMs }), source);
+      this.#spaces.set(id, space);
+    }
+    return space;
+  }
+
+  /** A text says why nobody answers for the name. */
+  #authority(space: Space, name: string): Authority | string {
+    const id = space.source === undefined ? authorityOf(name) : undefined;
+    const known = space.authorities.get(id ?? '\n');
+    if (known !== undefined) return known;
+    const servers = this.#serversOf(space, id);
+    if (typeof servers === 'string') return servers;
+    const authority = new Authority({
+      servers,
+      cache: space.cache,
+      log: this.#options.log,
+      open: (config, user) => this.#pool.open(space, config, user),
+      release: (feed, user) => this.#pool.release(space, feed, user),
     });
-    this.#links.set(id, link);
-    return link;
+    space.authorities.set(id ?? '\n', authority);
+    return authority;
   }
 
-  #changed(): void {
+  #serversOf(space: Space, authority: string | undefined): readonly FeedConfig[] | string {
+    const { bootstrap } = this.#options;
+    if (space.source !== undefined) return this.#servers.ofSource(space.source, this.#wholeOf(space.source));
+    if (authority !== undefined) {
+      const servers = Object.hasOwn(bootstrap.authorities, authority) ? bootstrap.authorities[authority]?.servers : undefined;
+      if (servers === undefined || servers.length === 0) return `the bootstrap has no authority "${authority}"`;
+      // A server of the top-level list is the same feed, with what is subscribed whole there.
+      return servers.map((server) => this.#servers.feed(server, this.#isMain(server) ? this.#mainWildcard() : NONE));
+    }
+    if (bootstrap.servers.length === 0) return `the bootstrap ${bootstrap.origin} names no control plane (ads_config)`;
+    return bootstrap.servers.map((server) => this.#servers.feed(server, this.#mainWildcard()));
+  }
+
+  #isMain(server: XdsServerConfig): boolean {
+    return this.#options.bootstrap.servers.some((own) => JSON.stringify(own) === JSON.stringify(server));
+  }
+
+  #mainWildcard(): ReadonlySet<ResourceKind> {
+    const { sources } = this.#options.bootstrap;
+    return new Set([...this.#wildcard].filter((kind) => (kind !== 'listener' && kind !== 'cluster') || sources[kind] === undefined));
+  }
+
+  /** Types that are subscribed whole at a source: those that the bootstrap sends there. */
+  #wholeOf(source: ConfigSourceConfig): ReadonlySet<ResourceKind> {
+    return new Set(
+      [...this.#wildcard].filter((kind) => {
+        const own = this.#sourceOf(kind, undefined);
+        return own !== 'none' && own?.id === source.id;
+      }),
+    );
+  }
+
+  #wholeSpaces(kind: ResourceKind): readonly Space[] {
+    if (!this.#wildcard.has(kind)) return [];
+    const source = this.#sourceOf(kind, undefined);
+    return source === 'none' ? [] : [this.#space(source)];
+  }
+
+  #subscribeWhole(kind: ResourceKind): void {
+    for (const space of this.#wholeSpaces(kind)) {
+      const authority = this.#authority(space, '');
+      if (typeof authority !== 'string') authority.subscribe([kind]);
+    }
+  }
+
+  #ownerOf(space: Space, name: string): Authority | undefined {
+    const authority = this.#authority(space, name);
+    return typeof authority === 'string' ? undefined : authority;
+  }
+
+  #updated(space: Space, keys: readonly ResourceKey[]): void {
+    if (space === this.#main) this.#lastGood?.changed();
+    this.#changed(withSource(keys, space.source));
+  }
+
+  #changed(keys: Changes): void {
     if (this.#closed) return;
     this.#lane.run(() => {
       try {
-        this.#listener?.(undefined);
+        this.#listener?.(keys);
       } catch (error) {
         // A fault in what compiles the configuration must not end the stream: the next update may mend it.
         this.#options.log.error('a configuration could not be applied', { error: error instanceof Error ? error.stack : String(error) });
@@ -207,10 +338,25 @@ export class XdsClient implements ConfigSource {
   }
 }
 
-const NO_SERVER: ServerTraits = { uri: '', failOnDataErrors: false, timerIsTransient: false };
+const NOBODY: { readonly server: ServerTraits } = { server: { uri: '', failOnDataErrors: false, timerIsTransient: false } };
 
-function touch(touched: Map<ServerLink, Set<ResourceKind>>, link: ServerLink, kind: ResourceKind): void {
-  const kinds = touched.get(link);
-  if (kinds === undefined) touched.set(link, new Set([kind]));
+function missing(what: string): () => never {
+  return () => {
+    throw new TypeError(`no ${what} transport was given`);
+  };
+}
+
+function identityOf(bootstrap: Bootstrap): string {
+  return JSON.stringify([bootstrap.node.id, bootstrap.node.cluster, bootstrap.servers.map(({ uri }) => uri)]);
+}
+
+/** Listeners and clusters of a bootstrap's own source are known by name alone. */
+function withSource(keys: readonly ResourceKey[], source: ConfigSourceConfig | undefined): readonly ResourceKey[] {
+  return source === undefined ? keys : keys.map(({ kind, name }) => ({ kind, name, source }));
+}
+
+function touch(touched: Touched, authority: Authority, kind: ResourceKind): void {
+  const kinds = touched.get(authority);
+  if (kinds === undefined) touched.set(authority, new Set([kind]));
   else kinds.add(kind);
 }

@@ -60,3 +60,27 @@ export function canonicalName(name: string): string {
   const sorted = [...parameters].sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, value]) => `${key}=${value}`);
   return `xdstp://${parts[1]}${parts[2] ?? ''}${sorted.length === 0 ? '' : `?${sorted.join('&')}`}${parts[4] ?? ''}`;
 }
+
+/**
+ * The collection that an `xdstp:` name is a member of: the same name with `*` for its last part (xRFC TP1; Envoy X-61). Undefined for
+ * old-style names, which are in none.
+ */
+export function collectionOf(name: string): string | undefined {
+  if (!name.startsWith('xdstp:')) return undefined;
+  const parts = XDSTP.exec(name);
+  const path = parts?.[2];
+  if (parts === null || path === undefined) return undefined;
+  const slash = path.lastIndexOf('/');
+  return `xdstp://${parts[1]}${path.slice(0, slash + 1)}*${parts[3] === undefined || parts[3] === '' ? '' : `?${parts[3]}`}`;
+}
+
+/** `xdstp://authority/type/path/*`. */
+export function isCollection(name: string): boolean {
+  return name.startsWith('xdstp:') && /\/\*(?:[?#]|$)/.test(name);
+}
+
+/** Whether one of `names` is the collection that `name` is in. */
+export function inCollection(name: string, names: { has(name: string): boolean }): boolean {
+  const collection = collectionOf(name);
+  return collection !== undefined && collection !== name && names.has(collection);
+}

@@ -21,6 +21,8 @@ export interface ResourceType<K extends ResourceKind = ResourceKind> {
   readonly typeUrl: string;
   /** LDS and CDS: a response is the complete list, absence is deletion (gRFC A27, Envoy X-16). */
   readonly fullState: boolean;
+  /** VHDS: the name that is asked for stands in the wrapper only; the resource's own is another (Envoy X-90). */
+  readonly namedByWrapper?: boolean;
   /** `bytes` is the value of the `Any`. Never throws. */
   decode(bytes: Uint8Array, context: DecodeContext): Decoded<ResourceTypes[K]>;
   /**

@@ -1,6 +1,6 @@
 /**
- * The tie to one control plane: keeps a stream open, with p-retry, and what outlives a stream (versions, subscribed names).
- * Which names belong to which server is the client's business (`client.ts`).
+ * The tie to one control plane by one stream: keeps it open, with p-retry, and what outlives it (versions of the last accepted responses).
+ * What is subscribed and whether there are several streams is the feed's business (`feed.ts`).
  */
 import pRetry from 'p-retry';
 import { sleep } from '../core/clock.ts';
@@ -22,27 +22,23 @@ class StreamFailed extends Error {
   override readonly name = 'StreamFailed';
 }
 
-export interface LinkOptions extends Pick<StreamOptions, 'server' | 'cache' | 'clock' | 'random' | 'log' | 'changed'> {
-  readonly session: Omit<SessionOptions, 'versions' | 'known'>;
+export interface LinkOptions extends Omit<StreamOptions, 'session' | 'connected' | 'ended'> {
+  readonly session: Omit<SessionOptions, 'versions' | 'known' | 'initialVersions'>;
   readonly transport: () => AdsTransport;
+  /** A stream ended without a response, or none could be opened. */
+  readonly failed: (problem: string) => void;
 }
 
 export class ServerLink {
   readonly #options: LinkOptions;
   readonly #stop = new AbortController();
   readonly #versions = new Map<string, string>();
-  readonly #names = new Map<ResourceKind, Set<string>>();
-  #transport: AdsTransport | undefined;
   #running: Promise<void> | undefined;
   #run: StreamRun | undefined;
   #problem: string | undefined;
 
   constructor(options: LinkOptions) {
     this.#options = options;
-  }
-
-  get server(): StreamOptions['server'] {
-    return this.#options.server;
   }
 
   get connected(): boolean {
@@ -54,17 +50,6 @@ export class ServerLink {
     return this.#problem;
   }
 
-  isWildcard(kind: ResourceKind): boolean {
-    return this.#options.session.wildcard.has(kind);
-  }
-
-  /** The subscribed names of a type; change it, then call `subscribe`. */
-  names(kind: ResourceKind): Set<string> {
-    let names = this.#names.get(kind);
-    if (names === undefined) this.#names.set(kind, (names = new Set<string>()));
-    return names;
-  }
-
   /** Tells the server of changed names. The first call opens the stream. */
   subscribe(kinds: Iterable<ResourceKind>): void {
     if (this.#stop.signal.aborted) return;
@@ -72,11 +57,22 @@ export class ServerLink {
     for (const kind of kinds) this.#run?.subscribe(kind);
   }
 
+  /** Starts the timers of what is awaited from this server as of now. */
+  retime(): void {
+    if (!this.connected) return;
+    const { cache, server, session } = this.#options;
+    for (const { kind } of session.types) cache.requested(kind, server);
+  }
+
+  /** The next stream asks for everything as if nothing had come before: another server's values may be in the cache by now. */
+  forgetVersions(): void {
+    this.#versions.clear();
+  }
+
   async close(): Promise<void> {
     this.#stop.abort();
     this.#run?.cancel();
     await this.#running;
-    this.#transport?.close();
   }
 
   async #keepOpen(): Promise<void> {
@@ -108,17 +104,16 @@ export class ServerLink {
   }
 
   #stream(): Promise<void> {
-    const { server, cache, clock, random, log, changed, session, transport } = this.#options;
+    const { cache, server, log, session } = this.#options;
     return new Promise((resolve, reject) => {
       const run = new StreamRun({
-        server,
-        cache,
-        clock,
-        random,
-        log,
-        changed,
-        session: { ...session, versions: this.#versions, known: (kind, name) => cache.known(kind, name) },
-        names: this.#names,
+        ...this.#options,
+        session: {
+          ...session,
+          versions: this.#versions,
+          known: (kind, name) => cache.known(kind, name),
+          initialVersions: (kind) => cache.versions(kind, server),
+        },
         connected: () => this.#connected(),
         ended: (ended, code, details) => {
           this.#run = undefined;
@@ -134,8 +129,7 @@ export class ServerLink {
         },
       });
       this.#run = run;
-      this.#transport ??= transport();
-      run.open(this.#transport);
+      run.open(this.#options.transport());
     });
   }
 
@@ -145,9 +139,12 @@ export class ServerLink {
   }
 
   #failed(problem: string): void {
-    if (this.#stop.signal.aborted || this.#problem === problem) return;
-    this.#problem = problem;
-    this.#options.log.warn('the control plane is not reachable; what is configured stays in use', { problem });
+    if (this.#stop.signal.aborted) return;
+    if (this.#problem !== problem) {
+      this.#problem = problem;
+      this.#options.log.warn('the control plane is not reachable; what is configured stays in use', { problem });
+    }
+    this.#options.failed(problem);
   }
 }
 

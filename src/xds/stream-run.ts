@@ -7,14 +7,10 @@ import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import { GrpcStatus } from '../core/status.ts';
 import type { AdsStream, AdsStreamEvents, AdsTransport } from '../core/transport.ts';
-import type { ResourceKind } from '../config/resource.ts';
-import { decodeDiscoveryResponse, encodeDiscoveryRequest } from '../proto/discovery.ts';
-import type { DiscoveryRequest, DiscoveryResponse } from '../proto/discovery.ts';
-import type { ServerTraits, XdsCache } from './cache.ts';
-import { SotwSession } from './sotw.ts';
-import type { Receipt, Session, SessionOptions } from './session.ts';
-
-const METHOD = '/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources';
+import type { ResourceKey, ResourceKind } from '../config/resource.ts';
+import type { ResourceOwner, ServerTraits, XdsCache } from './cache.ts';
+import type { Dialect } from './dialects.ts';
+import type { Receipt, Session, SessionOptions, XdsRequest, XdsResponse } from './session.ts';
 
 const NO_NAMES: ReadonlySet<string> = new Set();
 
@@ -30,6 +26,9 @@ const NACK_PAUSE_MAX_MS = 5_000;
 
 export interface StreamOptions {
   readonly server: ServerTraits;
+  readonly dialect: Dialect;
+  /** Path of the RPC. */
+  readonly method: string;
   readonly session: SessionOptions;
   readonly cache: XdsCache;
   readonly clock: Clock;
@@ -38,7 +37,11 @@ export interface StreamOptions {
   /** The names subscribed to now. */
   readonly names: ReadonlyMap<ResourceKind, ReadonlySet<string>>;
   /** Called when a response has changed the cache. */
-  readonly changed: () => void;
+  readonly changed: (keys: readonly ResourceKey[]) => void;
+  /** Who answers for a name that came without being asked for. */
+  readonly owner: (name: string) => ResourceOwner | undefined;
+  /** A response is about to be applied: this server is heard again (gRFC A71). */
+  readonly responded: () => void;
   readonly connected: () => void;
   /** Exactly once. */
   readonly ended: (run: StreamRun, code: number, details: string) => void;
@@ -65,7 +68,7 @@ export class StreamRun implements AdsStreamEvents, Alarm {
   readonly #held = new Map<string, HeldReply>();
   #stream: AdsStream | undefined;
   #intake: Generator<undefined, Receipt | undefined> | undefined;
-  #response: DiscoveryResponse | undefined;
+  #response: XdsResponse | undefined;
   #slice: Timer | undefined;
   #ended = false;
   connected = false;
@@ -74,11 +77,11 @@ export class StreamRun implements AdsStreamEvents, Alarm {
 
   constructor(options: StreamOptions) {
     this.#options = options;
-    this.#session = new SotwSession(options.session);
+    this.#session = options.dialect.session(options.session);
   }
 
   open(transport: AdsTransport): void {
-    const stream = transport.open(METHOD, this);
+    const stream = transport.open(this.#options.method, this);
     // A transport may find out at once that it cannot.
     if (this.#ended) return;
     this.#stream = stream;
@@ -106,11 +109,11 @@ export class StreamRun implements AdsStreamEvents, Alarm {
   onMessage(bytes: Uint8Array): void {
     if (this.#ended) return;
     this.onConnected();
-    let response: DiscoveryResponse;
+    let response: XdsResponse;
     try {
-      response = decodeDiscoveryResponse(bytes);
+      response = this.#options.dialect.decode(bytes);
     } catch (error) {
-      this.#options.log.warn('the control plane sent something that is no DiscoveryResponse', {
+      this.#options.log.warn('the control plane sent something that is no discovery response', {
         server: this.#options.server.uri,
         error: String(error),
       });
@@ -137,7 +140,7 @@ export class StreamRun implements AdsStreamEvents, Alarm {
     for (const { timer } of this.#held.values()) clock.clear(timer);
     this.#held.clear();
     this.connected = false;
-    cache.disconnected(server);
+    for (const { kind } of this.#options.session.types) cache.disconnected(server, kind);
     ended(this, code, details);
   }
 
@@ -174,39 +177,47 @@ export class StreamRun implements AdsStreamEvents, Alarm {
   }
 
   #applyPartly(): void {
-    const { cache, server, changed } = this.#options;
     const update = this.#session.partial();
-    if (update !== undefined && cache.apply(update, server)) changed();
+    if (update !== undefined) this.#store(update);
   }
 
   #apply(receipt: Receipt | undefined): void {
-    const { cache, server, log, clock, changed } = this.#options;
+    const { server, log, clock } = this.#options;
     const response = this.#response;
     if (response === undefined) return;
     this.#response = undefined;
-    const { typeUrl, versionInfo: version } = response;
+    const { typeUrl } = response;
+    const version = 'versionInfo' in response ? response.versionInfo : response.systemVersionInfo;
     if (receipt === undefined) {
       log.warn('the control plane sent a type that was not asked for; ignored', { server: server.uri, typeUrl });
       this.#stream?.resume();
       return;
     }
     const { update, nack, repeats } = receipt;
-    const changes = cache.apply(update, server);
+    const changes = this.#store(update, false);
     if (nack !== undefined && repeats === 0) log.warn('configuration rejected', { server: server.uri, version, error: nack });
     else if (nack === undefined)
       log.debug('configuration accepted', { server: server.uri, typeUrl, version, resources: response.resources.length });
     if (repeats === 0) this.release(typeUrl);
     else this.#held.set(typeUrl, new HeldReply(this, typeUrl, clock, this.#nackPauseMs(repeats)));
-    if (changes) changed();
+    if (changes.length > 0) this.#options.changed(changes);
     this.#stream?.resume();
+  }
+
+  #store(update: Receipt['update'], tell = true): readonly ResourceKey[] {
+    const { cache, server, owner, responded, changed } = this.#options;
+    responded();
+    const changes = cache.apply(update, server, owner);
+    if (tell && changes.length > 0) changed(changes);
+    return changes;
   }
 
   #nackPauseMs(repeats: number): number {
     return Math.min(NACK_PAUSE_MAX_MS, NACK_PAUSE_MS * 1.6 ** (repeats - 1)) * (0.8 + 0.4 * this.#options.random.next());
   }
 
-  #send(request: DiscoveryRequest): void {
-    this.#stream?.send(encodeDiscoveryRequest(request));
+  #send(request: XdsRequest): void {
+    this.#stream?.send(this.#options.dialect.encode(request));
     if (!this.connected) return;
     const type = this.#options.session.types.find(({ typeUrl }) => typeUrl === request.typeUrl);
     if (type !== undefined) this.#options.cache.requested(type.kind, this.#options.server);

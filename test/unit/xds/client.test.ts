@@ -161,7 +161,12 @@ describe('the first request', () => {
       locality: { region: 'r', zone: 'z', subZone: 's' },
       userAgentName: 'inmesh',
       userAgentVersionType: { case: 'userAgentVersion', value: '1.2.3' },
-      clientFeatures: ['envoy.lb.does_not_support_overprovisioning', 'xds.config.resource-in-sotw', 'xds.config.supports-resource-in-sotw'],
+      clientFeatures: [
+        'envoy.lb.does_not_support_overprovisioning',
+        'xds.config.resource-in-sotw',
+        'xds.config.supports-resource-in-sotw',
+        'xds.config.supports-resource-ttl',
+      ],
     });
   });
 });
@@ -450,9 +455,18 @@ test('describe: CSDS status, version, time of update, and fields without effect,
     name: 'xds:cp:1',
     connected: true,
     problem: undefined,
+    servers: [{ uri: 'cp:1', connected: true, problem: undefined }],
     resources: [
       { typeUrl, name: 'a', version: '1', status: 'ACKED', error: undefined, updatedAt: clock.wallTime() },
-      { typeUrl, name: 'b', version: '', status: 'NACKED', error: 'cluster "b" at some.field: bad', updatedAt: 0 },
+      {
+        typeUrl,
+        name: 'b',
+        version: '',
+        status: 'NACKED',
+        error: 'cluster "b" at some.field: bad',
+        failed: { details: 'cluster "b" at some.field: bad', version: '1', at: clock.wallTime() },
+        updatedAt: 0,
+      },
       { typeUrl, name: 'c', version: '', status: 'REQUESTED', error: undefined, updatedAt: 0 },
     ],
     unsupported: [{ kind: 'cluster', field: 'extra', resource: 'a' }],

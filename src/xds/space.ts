@@ -1,0 +1,17 @@
+/** The resources of one source, with who answers for them: the aggregated streams of all authorities, or one config source of its own. */
+import type { ConfigSourceConfig } from '../config/config-source.ts';
+import type { Authority } from './authority.ts';
+import type { XdsCache } from './cache.ts';
+
+export class Space {
+  readonly cache: XdsCache;
+  /** Undefined: the aggregated streams. */
+  readonly source: ConfigSourceConfig | undefined;
+  /** By name; under the empty name the one of old-style names. */
+  readonly authorities = new Map<string, Authority>();
+
+  constructor(cache: XdsCache, source: ConfigSourceConfig | undefined) {
+    this.cache = cache;
+    this.source = source;
+  }
+}
