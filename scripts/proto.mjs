@@ -49,6 +49,7 @@ const FILES = [
   'envoy/extensions/filters/http/grpc_web/v3/grpc_web.proto',
   'envoy/extensions/filters/http/grpc_http1_bridge/v3/config.proto',
   'envoy/extensions/filters/http/health_check/v3/health_check.proto',
+  'envoy/extensions/filters/http/on_demand/v3/on_demand.proto',
   'envoy/extensions/filters/http/header_to_metadata/v3/header_to_metadata.proto',
   // Clusters, balancing, upstream options, retries
   'envoy/extensions/clusters/aggregate/v3/cluster.proto',

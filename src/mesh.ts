@@ -7,7 +7,7 @@ import type { ConfigSource } from './config/resource.ts';
 import type { UpstreamTlsConfig } from './config/tls.ts';
 import type { DownstreamTlsConfig } from './config/tls.ts';
 import type { Attempt, Call, InboundCall, OutboundCall } from './core/call.ts';
-import type { Alarm, Clock } from './core/clock.ts';
+import type { Clock } from './core/clock.ts';
 import type { InboundEngine, OutboundEngine } from './core/engine.ts';
 import type { Deps, FilterFactory, LbPolicyFactory } from './core/extension.ts';
 import { MeshError } from './core/errors.ts';
@@ -22,10 +22,11 @@ import type { Random } from './core/random.ts';
 import type { Reply } from './core/reply.ts';
 import { failureReply } from './core/reply.ts';
 import { Scope } from './core/scope.ts';
-import type { InboundTarget, OutboundTarget, TargetLabels } from './core/target.ts';
+import type { Awaited, InboundTarget, OutboundTarget, TargetLabels } from './core/target.ts';
 import type { ClientSecurity, ServerSecurity } from './core/tls.ts';
 import type { MeshCluster } from './cluster/cluster.ts';
 import { Clusters } from './cluster/clusters.ts';
+import { Demands } from './demand.ts';
 import { FilterChain } from './filters/chain.ts';
 import { MeshInboundListener } from './inbound-listeners.ts';
 import type { HostPatterns } from './matching/host-patterns.ts';
@@ -34,6 +35,7 @@ import type { PlanDeps } from './plan.ts';
 import type { Lookup, Root } from './roots.ts';
 import { Asked, Roots } from './roots.ts';
 import type { CallCounters } from './telemetry/call-metrics.ts';
+import { Patience, Waiter, Waiters } from './waiters.ts';
 
 /** TLS contexts as the mesh needs them (security/tls-context.ts). */
 export interface TlsSupply {
@@ -66,25 +68,8 @@ export interface MeshParts {
   readonly attemptLayers: readonly Layer<Attempt>[];
   /** Milliseconds that a call may wait for the first configuration. */
   readonly startTimeoutMs: number;
-}
-
-class Waiter implements Alarm {
-  readonly woken: Promise<boolean>;
-  #resolve: ((changed: boolean) => void) | undefined;
-  constructor() {
-    this.woken = new Promise((resolve) => {
-      this.#resolve = resolve;
-    });
-  }
-  wake(): void {
-    this.#resolve?.(true);
-  }
-  onAlarm(): void {
-    this.#resolve?.(false);
-  }
-  cancel(): void {
-    this.#resolve?.(false);
-  }
+  /** Clusters are asked for when a call first chooses them, not when a route names them; default false. */
+  readonly clustersOnDemand?: boolean;
 }
 
 const UNROUTED: TargetLabels = Object.freeze({ listener: '', routeConfig: '', virtualHost: '', route: '', cluster: '' });
@@ -108,18 +93,21 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
   #unrouted: OutboundTarget | undefined;
   #unroutedInbound: InboundTarget | undefined;
   #known = new Map<string, boolean>();
+  /** What the call that `open` was last asked about waits for; undefined: its listener or routes. */
+  #awaited: Awaited | undefined;
   readonly #random: Random;
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiters: Waiters;
   readonly #listeners = new Map<string, MeshInboundListener>();
   readonly #lane = new Lane();
   readonly #inFlight = new InFlight(() => {
-    if (this.draining) this.#wake();
+    if (this.draining) this.#waiters.wake();
   });
 
   constructor(parts: MeshParts) {
     this.parts = parts;
     this.clock = parts.clock;
     this.#random = parts.random;
+    this.#waiters = new Waiters(parts.clock);
     ObserverSet.report = (error) => parts.log.warn('an observer threw', { error: String(error) });
   }
 
@@ -142,9 +130,19 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     this.clusters = this.scope.own(
       new Clusters({ ...deps, security: (config) => tls.client(config), lbPolicies: this.parts.lbPolicies, breakers: this.parts.breakers }),
     );
+    const clusters = this.clusters;
+    const demands = this.scope.own(
+      new Demands({
+        clock,
+        lazy: this.parts.clustersOnDemand ?? false,
+        useOf: (name) => clusters.get(name)?.used,
+        changed: () => this.#lane.run(() => this.roots?.sync()),
+      }),
+    );
     const plan: PlanDeps = {
       deps,
-      clusters: this.clusters,
+      demands,
+      clusters,
       filters: new FilterChain(this.parts.filters, deps),
       attemptLayers: this.parts.attemptLayers,
       observers: (direction, labels, cluster) => this.#observers(direction, labels, cluster),
@@ -187,7 +185,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     for (let i = 0; i < tables.length; i++) {
       const target = tables[i]?.match(call, this.#random);
       if (target === undefined) continue;
-      if (target.waiting === true) return undefined;
+      if (target.waiting === true) return target.awaits === undefined ? undefined : this.#demand(call, target.awaits);
       call.startedAt = this.clock.now();
       call.target = target;
       target.observers.callStart(call);
@@ -198,6 +196,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
   }
 
   async handle(call: OutboundCall): Promise<Reply> {
+    this.#awaited = undefined;
     const opened = call.target ?? this.open(call) ?? (await this.#waitFor(call));
     if (!('handler' in opened)) return opened;
     try {
@@ -225,7 +224,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
         }
         return;
       }
-      if (!(await this.#wait(deadline))) {
+      if (!(await this.#waiters.wait(deadline))) {
         const waiting = (roots ?? []).filter((root) => root.status === 'waiting').map((root) => root.name);
         const problem = this.source?.describe().problem;
         throw new MeshError(
@@ -269,14 +268,23 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     this.draining = true;
     for (const listener of this.#listeners.values()) listener.refresh();
     const deadline = this.clock.now() + drainMs;
-    while (this.active > 0 && this.clock.now() < deadline) await this.#wait(deadline);
+    while (this.active > 0 && this.clock.now() < deadline) await this.#waiters.wait(deadline);
     this.closed = true;
     this.epoch++;
-    this.#wake();
+    this.#waiters.wake();
     // The time to drain is over: what still runs fails now, or `close` would wait for a peer that never answers.
     if (this.active > 0) this.clusters?.destroy(new MeshError('ERR_MESH_CLOSED', 'the mesh was closed while the call was running'));
     await this.scope.close();
     await this.parts.telemetry.close();
+  }
+
+  /** Asks for what the call needs. A file, or a list that is complete, knows at once. */
+  #demand(call: OutboundCall, awaited: Awaited): OutboundTarget | Reply | undefined {
+    const { epoch } = this;
+    awaited.demand();
+    if (this.epoch !== epoch) return this.open(call);
+    this.#awaited = awaited;
+    return undefined;
   }
 
   #lookup(authority: string): Lookup | undefined {
@@ -322,13 +330,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     this.epoch++;
     this.#known = new Map();
     for (const listener of this.#listeners.values()) listener.refresh();
-    this.#wake();
-  }
-
-  #wake(): void {
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const waiter of waiters) waiter.wake();
+    this.#waiters.wake();
   }
 
   /** Fails a call that has no route; it is started all the same, so that it is counted and traced. */
@@ -347,35 +349,29 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     return failureReply(failure(kind, message));
   }
 
-  /** True when something changed, false when `deadline` passed. */
-  async #wait(deadline: number, waiter = new Waiter()): Promise<boolean> {
-    this.#waiters.add(waiter);
-    const timer = this.clock.set(waiter, Math.max(0, deadline - this.clock.now()));
-    const changed = await waiter.woken;
-    this.clock.clear(timer);
-    this.#waiters.delete(waiter);
-    return changed;
-  }
-
   async #waitFor(call: OutboundCall): Promise<OutboundTarget | Reply> {
-    const deadline = Math.min(this.clock.now() + this.parts.startTimeoutMs, call.deadline);
+    const patience = new Patience(this.clock, Math.min(this.clock.now() + this.parts.startTimeoutMs, call.deadline));
     for (;;) {
+      patience.for(this.#awaited);
       const waiter = new Waiter();
       call.pending = waiter;
-      const changed = await this.#wait(deadline, waiter);
+      const changed = await this.#waiters.wait(patience.until, waiter);
       call.pending = undefined;
       if (call.cancelled !== undefined) return failureReply(call.cancelled);
+      this.#awaited = undefined;
       const opened = this.open(call);
       if (opened !== undefined) return opened;
-      if (changed || this.clock.now() < deadline) continue;
-      if (this.clock.now() >= call.deadline)
-        return this.#refuse(
-          call,
-          FAILURES.deadlineExceeded,
-          `the deadline passed while the configuration of "${call.head.authority}" was awaited`,
-        );
-      return this.#startTimeout(call);
+      if (!changed && this.clock.now() >= patience.until) return this.#waitedInVain(call, patience.awaited);
     }
+  }
+
+  #waitedInVain(call: OutboundCall, awaited: Awaited | undefined): Reply {
+    const { authority } = call.head;
+    if (this.clock.now() >= call.deadline)
+      return this.#refuse(call, FAILURES.deadlineExceeded, `the deadline passed while the configuration of "${authority}" was awaited`);
+    if (awaited === undefined) return this.#startTimeout(call);
+    const ms = Math.min(awaited.timeoutMs, this.parts.startTimeoutMs);
+    return this.#refuse(call, awaited.kind, `${awaited.what} was asked for and did not come within ${ms} ms`);
   }
 
   #startTimeout(call: OutboundCall): Reply {

@@ -3,6 +3,8 @@
  * update of endpoints compiles nothing; stacks are assembled on a route's first use (thousands of routes, few used).
  */
 import type { HttpManagerConfig } from './config/listener.ts';
+import { ON_DEMAND_TIMEOUT_MS, onDemandAt } from './config/on-demand.ts';
+import type { FilterOverrides } from './config/routes.ts';
 import type { ResolvedRoutes, Snapshot } from './config/snapshot.ts';
 import type { Attempt, Call, OutboundCall } from './core/call.ts';
 import type { Deps } from './core/extension.ts';
@@ -11,9 +13,10 @@ import type { Handler, Layer } from './core/handler.ts';
 import { stack } from './core/handler.ts';
 import type { ObserverSet } from './core/observer.ts';
 import { failureReply, LocalReply } from './core/reply.ts';
-import type { InboundTarget, OutboundTarget, TargetLabels } from './core/target.ts';
+import type { Awaited, InboundTarget, OutboundTarget, TargetLabels } from './core/target.ts';
 import type { MeshCluster } from './cluster/cluster.ts';
 import type { Clusters } from './cluster/clusters.ts';
+import type { Demands } from './demand.ts';
 import type { FilterChain } from './filters/chain.ts';
 import { inbound } from './inbound.ts';
 import { outbound } from './outbound.ts';
@@ -27,6 +30,8 @@ export interface PlanDeps {
   readonly clusters: Clusters;
   readonly filters: FilterChain;
   readonly attemptLayers: readonly Layer<Attempt>[];
+  /** Takes what calls ask for by themselves; absent: nothing is asked for on demand. */
+  readonly demands?: Demands;
   /** Observers of a target: metrics, tracing, the cluster's own. */
   observers(direction: Call['direction'], labels: TargetLabels, cluster: MeshCluster | undefined): ObserverSet;
 }
@@ -140,6 +145,8 @@ class TargetMaker {
     const { action } = where.route;
     if (action.kind !== 'forward') return this.#answering(where, labels, filters);
     const resolved = this.#snapshot.clusters.get(where.clusterName);
+    if (resolved === undefined && where.clusterName !== '' && this.#plan.demands !== undefined)
+      return this.#awaiting(where, labels, this.#plan.demands);
     const cluster = clusters.get(where.clusterName);
     if (cluster === undefined || resolved?.ok === false) {
       const reason = resolved?.ok === false ? resolved.reason : `the route names cluster "${where.clusterName}", which is not configured`;
@@ -158,6 +165,21 @@ class TargetMaker {
       labels,
       clock: deps.clock,
     };
+  }
+
+  /** The route leads to a cluster that nobody has asked for: the call does, and waits (Envoy X-95). */
+  #awaiting(where: RouteContext, labels: TargetLabels, demands: Demands): OutboundTarget {
+    const { root } = this.#snapshot;
+    const { clusterName, route } = where;
+    const config = onDemandAt(this.#manager, levelsOf(where))?.clusters;
+    const byHeader = route.action.kind === 'forward' && route.action.cluster.kind === 'cluster-header';
+    const awaits: Awaited = {
+      what: `cluster "${clusterName}"`,
+      timeoutMs: config?.timeoutMs ?? ON_DEMAND_TIMEOUT_MS,
+      kind: FAILURES.clusterNotFound,
+      demand: () => demands.cluster(root, clusterName, config?.source, byHeader),
+    };
+    return { ...this.#local(labels, notFound(`${awaits.what} is still awaited`, 503), ['cluster-not-found']), waiting: true, awaits };
   }
 
   inbound(where: RouteContext): InboundTarget {
@@ -194,9 +216,7 @@ class TargetMaker {
   }
 
   #filters(where: RouteContext, direction: Call['direction']): readonly Layer<Call>[] {
-    const levels = [where.route.filterOverrides, where.virtualHost.filterOverrides];
-    if (where.weighted !== undefined) levels.unshift(where.weighted.filterOverrides);
-    return this.#plan.filters.layers(this.#manager.filters, levels, direction);
+    return this.#plan.filters.layers(this.#manager.filters, levelsOf(where), direction);
   }
 
   #labels(where: RouteContext): TargetLabels {
@@ -212,6 +232,12 @@ class TargetMaker {
   #remember(labels: TargetLabels, names: readonly string[]): void {
     this.#assembled.set(`${labels.virtualHost}/${labels.route}${labels.cluster === '' ? '' : ` -> ${labels.cluster}`}`, names);
   }
+}
+
+/** Overrides of filters, most specific first. */
+function levelsOf(where: RouteContext): readonly FilterOverrides[] {
+  const levels = [where.route.filterOverrides, where.virtualHost.filterOverrides];
+  return where.weighted === undefined ? levels : [where.weighted.filterOverrides, ...levels];
 }
 
 function describeMatch(where: RouteContext): string {

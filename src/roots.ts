@@ -122,7 +122,7 @@ export class Roots {
     const kept: { root: Root; snapshot: Snapshot }[] = [];
     const partial: { root: Root; snapshot: Snapshot }[] = [];
     for (const root of this.#roots.values()) {
-      const resolution = resolve(root.name, this.#source);
+      const resolution = resolve(root.name, this.#source, this.#plan.demands?.of(root.name));
       used.push(...resolution.used);
       const before = root.status;
       root.missing = resolution.status === 'waiting' ? resolution.missing : [];
@@ -142,7 +142,7 @@ export class Roots {
         root.status = 'waiting';
         if (resolution.partial !== undefined) partial.push({ root, snapshot: resolution.partial });
       } else {
-        const refreshed = refresh(root.snapshot, this.#source);
+        const refreshed = refresh(root.snapshot, this.#source, this.#plan.demands?.of(root.name));
         used.push(...refreshed.used);
         kept.push({ root, snapshot: refreshed.snapshot });
       }
@@ -160,6 +160,7 @@ export class Roots {
       root.partial = status === 'waiting';
       root.status = status;
       root.reason = '';
+      this.#plan.demands?.settle(root.name, snapshot);
     }
     this.#want(used);
     if (changed) {

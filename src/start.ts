@@ -113,7 +113,7 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
     return { engine, attached: Promise.resolve() };
   }
   const { bootstrap } = configuration;
-  const engine = makeEngine(options, clock, log, undefined);
+  const engine = makeEngine(options, clock, log, undefined, subscription.clustersOnDemand);
   const { patterns = hostPatterns([]), rule } = includeOf(options.include, environment, undefined, 'none');
   // Known at once: calls to these hosts wait for the source instead of passing by (`inmesh/register` does not wait for `attached`).
   engine.include = patterns;
@@ -125,7 +125,13 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
   return { engine, attached };
 }
 
-function makeEngine(options: MeshOptions, clock: Clock, log: Logger, fileTimeoutMs: number | undefined): MeshEngine {
+function makeEngine(
+  options: MeshOptions,
+  clock: Clock,
+  log: Logger,
+  fileTimeoutMs: number | undefined,
+  clustersOnDemand = false,
+): MeshEngine {
   const breakers = Object.entries(options.breakers ?? {}).map(([name, breaker]) => [name, { ...DEFAULT_BREAKER, ...breaker }] as const);
   return new MeshEngine({
     clock,
@@ -137,6 +143,7 @@ function makeEngine(options: MeshOptions, clock: Clock, log: Logger, fileTimeout
     breakers: Object.fromEntries(breakers),
     attemptLayers: options.attemptLayers ?? [],
     startTimeoutMs: options.startTimeout ?? fileTimeoutMs ?? 15_000,
+    clustersOnDemand,
   });
 }
 

@@ -36,6 +36,8 @@ export class MeshCluster implements Cluster {
   requests = 0;
   pending = 0;
   retries = 0;
+  /** Attempts that have ended so far. */
+  ended = 0;
   config: ClusterConfig;
   security: ClientSecurity | undefined;
   breaker: Breaker | undefined;
@@ -52,6 +54,7 @@ export class MeshCluster implements Cluster {
   #outlier: OutlierDetector | undefined;
   readonly #reportsTo: Observer = {
     onAttemptEnd: (attempt) => {
+      this.ended++;
       this.#outlier?.onAttemptEnd(attempt);
       const endpoint = attempt.endpoint as MeshEndpoint | undefined;
       if (endpoint?.gone === true && endpoint.active === 0) void endpoint.drain();
@@ -87,6 +90,11 @@ export class MeshCluster implements Cluster {
   /** The cluster's own observer: outlier detection, whatever its configuration at the time. */
   get observer(): Observer {
     return this.#reportsTo;
+  }
+
+  /** Differs from the last time it was asked when there were attempts since, or are some now (NaN differs from itself). */
+  get used(): number {
+    return this.requests > 0 ? Number.NaN : this.ended;
   }
 
   get lbName(): string {

@@ -2,9 +2,12 @@
  * Walks from a listener to everything it needs: routes, clusters, endpoints (gRFC A74). Pure: it returns the keys that it used or
  * missed, and a snapshot when every one has a value or an error. A failed piece counts as resolved, so that it blocks nobody else.
  */
+import type { ConfigSourceConfig } from './config-source.ts';
+import type { Demand } from './demand.ts';
+import { NO_DEMAND } from './demand.ts';
 import type { HttpManagerConfig, ListenerConfig } from './listener.ts';
+import { clustersInAdvance, clustersOfRoutes } from './on-demand.ts';
 import type { ResourceCache, ResourceKey } from './resource.ts';
-import type { RouteActionConfig, RouteConfiguration } from './routes.ts';
 import type { ResolvedCluster, ResolvedRoutes, Snapshot } from './snapshot.ts';
 
 export type Resolution =
@@ -29,20 +32,6 @@ export function managersOf(listener: ListenerConfig): readonly HttpManagerConfig
   return chains.flatMap((chain) => (chain.http === undefined ? [] : [chain.http]));
 }
 
-function* clustersOfAction(action: RouteActionConfig): Iterable<string> {
-  if (action.kind !== 'forward') return;
-  if (action.cluster.kind === 'cluster') yield action.cluster.name;
-  else if (action.cluster.kind === 'weighted') for (const entry of action.cluster.clusters) yield entry.name;
-}
-
-/** Names of the clusters that the routes can lead to, each once. */
-export function clustersOfRoutes(routes: RouteConfiguration): ReadonlySet<string> {
-  const names = new Set<string>();
-  for (const host of routes.virtualHosts)
-    for (const route of host.routes) for (const name of clustersOfAction(route.action)) names.add(name);
-  return names;
-}
-
 class Walk {
   readonly used: ResourceKey[] = [];
   readonly missing: ResourceKey[] = [];
@@ -63,10 +52,10 @@ class Walk {
     return undefined;
   }
 
-  cluster(name: string): ResolvedCluster | undefined {
-    const key: ResourceKey = { kind: 'cluster', name };
+  cluster(name: string, source?: ConfigSourceConfig): ResolvedCluster | undefined {
+    const key: ResourceKey = { kind: 'cluster', name, source };
     this.used.push(key);
-    const state = this.#cache.get('cluster', name);
+    const state = this.#cache.get('cluster', name, source);
     if (state.status === 'failed') return { ok: false, reason: `cluster "${name}": ${state.reason}` };
     if (state.status === 'waiting') {
       this.missing.push(key);
@@ -83,23 +72,43 @@ class Walk {
     this.missing.push(endpointsKey);
     return undefined;
   }
+
+  /** What calls have asked for. One that was never there holds up nobody but those calls: it is simply not in `clusters` yet. */
+  demanded(demand: Demand, routes: Iterable<ResolvedRoutes>, clusters: Map<string, ResolvedCluster>): void {
+    if (demand.clusters.size === 0) return;
+    const referenced = Array.from(routes, (resolved) => (resolved.ok ? clustersOfRoutes(resolved.config) : NONE));
+    for (const { name, source, byHeader, settled } of demand.clusters.values()) {
+      if (clusters.has(name) || (!byHeader && !referenced.some((names) => names.has(name)))) continue;
+      const { length } = this.missing;
+      const resolved = this.cluster(name, source);
+      if (resolved !== undefined) clusters.set(name, resolved);
+      else if (!settled) this.missing.length = length;
+    }
+  }
 }
+
+const NONE: ReadonlySet<string> = new Set();
 
 /**
  * The clusters of a snapshot that stays in force while a newer one is incomplete, as they are now: their endpoints and limits go on
  * following the source. What the source no longer has stays as it was.
  */
-export function refresh(snapshot: Snapshot, cache: ResourceCache): { readonly used: readonly ResourceKey[]; readonly snapshot: Snapshot } {
+export function refresh(
+  snapshot: Snapshot,
+  cache: ResourceCache,
+  demand = NO_DEMAND,
+): { readonly used: readonly ResourceKey[]; readonly snapshot: Snapshot } {
   const walk = new Walk(cache);
   const clusters = new Map<string, ResolvedCluster>();
   for (const [name, before] of snapshot.clusters) {
-    const now = walk.cluster(name);
+    const now = walk.cluster(name, demand.clusters.get(name)?.source);
     clusters.set(name, now?.ok === true ? now : before);
   }
+  walk.demanded(demand, snapshot.routes.values(), clusters);
   return { used: walk.used, snapshot: { ...snapshot, clusters } };
 }
 
-export function resolve(root: string, cache: ResourceCache): Resolution {
+export function resolve(root: string, cache: ResourceCache, demand = NO_DEMAND): Resolution {
   const walk = new Walk(cache);
   const key: ResourceKey = { kind: 'listener', name: root };
   walk.used.push(key);
@@ -114,7 +123,7 @@ export function resolve(root: string, cache: ResourceCache): Resolution {
     const resolved = walk.routes(manager);
     if (resolved === undefined) continue;
     routes.set(manager, resolved);
-    if (resolved.ok) for (const name of clustersOfRoutes(resolved.config)) names.add(name);
+    if (resolved.ok && !demand.lazy) for (const name of clustersInAdvance(resolved.config, manager)) names.add(name);
   }
   const clusters = new Map<string, ResolvedCluster>();
   let served = false;
@@ -123,6 +132,7 @@ export function resolve(root: string, cache: ResourceCache): Resolution {
     served ||= resolved?.ok === true;
     clusters.set(name, resolved ?? { ok: false, waiting: true, reason: `cluster "${name}" is still awaited` });
   }
+  walk.demanded(demand, routes.values(), clusters);
   const snapshot: Snapshot = { root, listener: state.value, routes, clusters };
   if (walk.missing.length === 0) return { status: 'complete', used: walk.used, snapshot };
   const partial = served && routes.size === managers.length ? snapshot : undefined;

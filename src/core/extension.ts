@@ -24,8 +24,10 @@ export interface ParseContext {
   unpack<T>(any: AnyMessage): T;
   /** Records a field that was set and has no effect; shown by `mesh.describe()`. */
   unsupported(field: string): void;
-  /** Parses a nested LB policy list (`load_balancing_policy`); the first known wins. */
+  /** Where the configuration lies in its resource. */
   readonly path: string;
+  /** The source that an `envoy.config.core.v3.ConfigSource` names: undefined is the aggregated stream. Throws `ConfigProblem`. */
+  configSource(message: unknown, field: string): unknown;
 }
 
 export interface FilterFactory<C> {

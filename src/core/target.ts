@@ -2,6 +2,7 @@
 import type { Attempt, InboundCall, OutboundCall } from './call.ts';
 import type { Clock } from './clock.ts';
 import type { Cluster } from './endpoint.ts';
+import type { FailureKind } from './failure.ts';
 import type { Handler, Step } from './handler.ts';
 import type { ObserverSet } from './observer.ts';
 import type { Reply, ReplyHead } from './reply.ts';
@@ -18,6 +19,18 @@ export interface TargetLabels {
   readonly cluster: string;
 }
 
+/** Something that is asked for only once a call needs it (a cluster, a virtual host, the routes of a scope). */
+export interface Awaited {
+  /** For people: `cluster "reviews"`. Equal texts mean the same thing. */
+  readonly what: string;
+  /** Milliseconds that one call waits for it. */
+  readonly timeoutMs: number;
+  /** How a call fails that waited in vain. */
+  readonly kind: FailureKind;
+  /** Asks for it; without effect once that was done. What is known at once is there on return. */
+  demand(): void;
+}
+
 export interface OutboundTarget {
   readonly handler: Handler<OutboundCall>;
   /** Present when no layer of the stack waits; see `DirectPath`. */
@@ -28,6 +41,8 @@ export interface OutboundTarget {
   readonly clock: Clock;
   /** The route's cluster has not come yet: the call waits for the configuration, as if there were none. */
   readonly waiting?: boolean;
+  /** With `waiting`: nobody has asked for the cluster yet, or it was asked for by calls only. */
+  readonly awaits?: Awaited;
 }
 
 export interface InboundTarget {

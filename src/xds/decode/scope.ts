@@ -3,7 +3,9 @@ import type { AnyMessage, ParseContext } from '../../core/extension.ts';
 import { ConfigProblem } from '../../config/resource.ts';
 import type { ResourceKind } from '../../config/resource.ts';
 import { ProtoProblem, unpack } from '../../proto/any.ts';
+import type { ConfigSource } from '../../proto/gen/envoy/config/core/v3/config_source_pb.js';
 import type { DecodeContext } from '../resource-type.ts';
+import { configSource } from './config-source.ts';
 
 export class Scope {
   readonly kind: ResourceKind;
@@ -41,6 +43,7 @@ export class Scope {
       return parse({
         path,
         unpack: <T>(packed: AnyMessage): T => this.unpack<T>(packed, path),
+        configSource: (message, field) => configSource(message as ConfigSource | undefined, join(path, field), this),
         unsupported: (field) => this.unsupported(field.startsWith(path) ? field : join(path, field)),
       });
     } catch (error) {

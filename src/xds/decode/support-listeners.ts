@@ -72,8 +72,10 @@ export const LISTENER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
   },
   'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager': {
     fields: {
-      ...read('stat_prefix', 'route_config', 'http_filters'),
+      ...read('stat_prefix', 'route_config'),
       ...notes({
+        http_filters:
+          '`router`, `rbac`, `on_demand`; `grpc_stats`, `grpc_web`, `grpc_http1_bridge` and `cors` have no effect and are recorded; others reject unless they are optional.',
         rds: 'Over ADS.',
         scoped_routes: 'Rejects the resource.',
         common_http_protocol_options: 'Only `max_stream_duration`.',

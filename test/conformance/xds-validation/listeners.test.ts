@@ -30,6 +30,8 @@ describe('all types (§4.1)', () => {
   });
 });
 
+const ON_DEMAND = 'type.googleapis.com/envoy.extensions.filters.http.on_demand.v3';
+const onDemand = (config: Json): Json => ({ name: 'od', typed_config: { '@type': `${ON_DEMAND}.OnDemand`, ...config } });
 const HCM_AT = 'api_listener.api_listener';
 
 describe('listeners of clients (§4.2)', () => {
@@ -61,6 +63,31 @@ describe('listeners of clients (§4.2)', () => {
         api_listener: { api_listener: { '@type': HCM_TYPE, route_config: routes({ match: {} }), http_filters: [ROUTER_FILTER] } },
       },
       `${HCM_AT}.route_config.virtual_hosts[0].routes[0].match`,
+    ],
+    ['X-95', 'the on_demand filter', apiListener({ http_filters: [onDemand({}), ROUTER_FILTER] }), 'accepted'],
+    [
+      'X-95',
+      'with clusters on demand',
+      apiListener({ http_filters: [onDemand({ odcds: { source: { ads: {} }, timeout: '1s' } }), ROUTER_FILTER] }),
+      'accepted',
+    ],
+    [
+      'X-95',
+      'with clusters from nowhere',
+      apiListener({ http_filters: [onDemand({ odcds: {} }), ROUTER_FILTER] }),
+      `${HCM_AT}.http_filters[0].typed_config.odcds.source`,
+    ],
+    [
+      'X-95',
+      'with a collection of clusters',
+      apiListener({ http_filters: [onDemand({ odcds: { source: { ads: {} }, resources_locator: 'xdstp://a/b' } }), ROUTER_FILTER] }),
+      `${HCM_AT}.http_filters[0].typed_config.odcds.resources_locator`,
+    ],
+    [
+      'X-95',
+      'with a negative timeout',
+      apiListener({ http_filters: [onDemand({ odcds: { source: { ads: {} }, timeout: '-1s' } }), ROUTER_FILTER] }),
+      `${HCM_AT}.http_filters[0].typed_config.odcds.timeout`,
     ],
     ['7', 'no filters', apiListener({ http_filters: [] }), `${HCM_AT}.http_filters: the list`],
     [

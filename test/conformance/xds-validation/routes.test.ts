@@ -39,6 +39,15 @@ describe('route configurations (§4.4)', () => {
       },
       'virtual_hosts[1].domains[0]',
     ],
+    [
+      'X-95',
+      'on_demand for a route',
+      override({
+        '@type': 'type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.PerRouteConfig',
+        odcds: { source: { self: {} } },
+      }),
+      'accepted',
+    ],
     ['17', 'no retries', retry({ num_retries: 0 }), 'accepted'],
     ['17', 'base interval 0', retry({ retry_back_off: { base_interval: '0s' } }), `${R}.route.retry_policy.retry_back_off.base_interval`],
     [

@@ -1,6 +1,7 @@
 /** `resolve` walks from a listener to all it needs (gRFC A74): what is used, what is missing, and that a failed piece blocks nobody. */
 import { expect, test } from 'vitest';
-import { clustersOfRoutes, managersOf, resolve } from '../../../src/config/resolve.ts';
+import { clustersOfRoutes } from '../../../src/config/on-demand.ts';
+import { managersOf, resolve } from '../../../src/config/resolve.ts';
 import { apiListener, clusterConfig, endpointsOf, FakeSource, manager, routesTo } from '../../support/mesh-engine.ts';
 import { forward, route, routeConfig, virtualHost } from '../routing/builders.ts';
 

@@ -17,6 +17,7 @@ export function parseContext(): RecordingContext {
   return {
     fields,
     path: '',
+    configSource: () => undefined,
     unsupported: (field) => void fields.push(field),
     unpack: <T>(any: AnyMessage): T => {
       try {

@@ -2,6 +2,7 @@
 import type { ResourceKind, ResourceTypes } from '../../../src/config/resource.ts';
 import { TYPE_URLS } from '../../../src/config/resource.ts';
 import type { FilterFactory, LbPolicyFactory } from '../../../src/core/extension.ts';
+import { ON_DEMAND } from '../../../src/filters/on-demand.ts';
 import { ROUTER } from '../../../src/filters/router.ts';
 import { jsonToAny } from '../../../src/proto/any.ts';
 import type { DecodeContext, Decoded } from '../../../src/xds/resource-type.ts';
@@ -53,7 +54,7 @@ export function decodeBytes<K extends ResourceKind>(kind: K, bytes: Uint8Array, 
   if (type === undefined) throw new Error(`no resource type ${kind}`);
   const unsupported: string[] = [];
   const context: DecodeContext = {
-    filters: [ROUTER, FAULT],
+    filters: [ROUTER, FAULT, ON_DEMAND],
     lbPolicies: LB_POLICIES,
     certificateProviders: new Set(['default']),
     unsupported: (_kind, field) => void unsupported.push(field),
