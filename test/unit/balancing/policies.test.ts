@@ -101,6 +101,7 @@ function parse(typeUrl: string, json: Record<string, unknown>): { readonly confi
   const context: ParseContext = {
     unpack: <T>(any: AnyMessage) => unpack<T>(any),
     unsupported: (field) => unsupported.push(field),
+    configSource: () => undefined,
     path: '',
   };
   const factory = LB_POLICIES.find((policy) => policy.typeUrl === typeUrl)!;
