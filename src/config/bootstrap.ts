@@ -4,6 +4,7 @@
  */
 import type { AnyMessage } from '../core/extension.ts';
 import type { ConfigSourceConfig } from './config-source.ts';
+import type { UpstreamTlsConfig } from './tls.ts';
 
 export interface Bootstrap {
   /** Which of the two formats it was. Envoy subscribes to all listeners and clusters, gRPC to names (Envoy X-9). */
@@ -37,9 +38,45 @@ export interface XdsServerConfig {
   readonly protocol: 'sotw' | 'delta';
   /** One stream for all types (ADS), or one for each. */
   readonly aggregated: boolean;
+  /** Tokens for every stream; all are sent, never over an insecure channel (gRFC A97). Absent: none. */
+  readonly callCredentials?: readonly CallCredentialsConfig[];
+  /** Sent at the start of every stream, over whatever channel there is (Envoy's GrpcService.initial_metadata). Absent: none. */
+  readonly metadata?: readonly MetadataEntryConfig[];
+  /** Absent: the defaults of the transport. */
+  readonly keepalive?: KeepaliveConfig;
 }
 
-export type ChannelCredentialsConfig = { readonly type: 'insecure' } | ({ readonly type: 'tls' } & FileWatcherConfig);
+export type ChannelCredentialsConfig =
+  | { readonly type: 'insecure' }
+  /** TLS with files; the server's name is checked. */
+  | ({ readonly type: 'tls' } & FileWatcherConfig)
+  /** TLS with the system's trust anchors, and a token of Google's application-default credentials. */
+  | { readonly type: 'google_default' }
+  /** TLS as an Envoy transport socket says it. */
+  | { readonly type: 'tls_context'; readonly tls: UpstreamTlsConfig };
+
+export type CallCredentialsConfig =
+  /** A JWT in a file, read again as it expires (gRFC A97). */
+  | { readonly type: 'jwt_token_file'; readonly path: string }
+  /** A token in the bootstrap itself (Envoy's google_grpc). */
+  | { readonly type: 'access_token'; readonly token: string }
+  /** The service account of the machine, from the metadata server. */
+  | { readonly type: 'google_compute_engine' };
+
+export interface MetadataEntryConfig {
+  /** Lower case. */
+  readonly key: string;
+  /** Joined; a file is read for each stream, without white space at its ends. */
+  readonly parts: readonly (string | { readonly file: string })[];
+}
+
+/** HTTP/2 pings that notice a connection which nobody answers any more. */
+export interface KeepaliveConfig {
+  /** Milliseconds of silence before a ping; undefined: the transport's default. */
+  readonly intervalMs?: number;
+  /** Milliseconds to wait for the answer; undefined: the transport's default. */
+  readonly timeoutMs?: number;
+}
 
 /** `file_watcher` plugin and `tls` credentials: paths and refresh interval (default 600 000 ms). */
 export interface FileWatcherConfig {

@@ -7,16 +7,18 @@ import { MeshError } from '../core/errors.ts';
 import type {
   AuthorityConfig,
   Bootstrap,
+  CallCredentialsConfig,
   CertificateProviderConfig,
   ChannelCredentialsConfig,
   FileWatcherConfig,
   NodeConfig,
   XdsServerConfig,
 } from '../config/bootstrap.ts';
+import { identityProblem } from '../config/control-plane-identity.ts';
 import { JsonFields } from './bootstrap-json.ts';
 
 const DEFAULT_REFRESH_MS = 600_000;
-const SUPPORTED_CREDENTIALS = 'insecure, tls';
+const SUPPORTED_CREDENTIALS = 'insecure, tls, google_default';
 
 /** The keys that `file_watcher` and the `tls` credentials share (gRFCs A29, A65). */
 function readFiles(fields: JsonFields | undefined): FileWatcherConfig {
@@ -46,7 +48,7 @@ function readCredentials(server: JsonFields): ChannelCredentialsConfig {
   for (const [index, item] of list.entries()) {
     const entry = new JsonFields(item, server.pathOf(`channel_creds`) + `[${index}]`, server.origin);
     const type = entry.requiredString('type');
-    if (type === 'insecure') return { type };
+    if (type === 'insecure' || type === 'google_default') return { type };
     if (type === 'tls') return { type, ...readFiles(entry.fields('config')) };
     seen.push(type);
   }
@@ -57,13 +59,16 @@ function readCredentials(server: JsonFields): ChannelCredentialsConfig {
   );
 }
 
-/** No type of call credentials is supported yet, and unknown ones are skipped (gRFC A97); a wrong JSON type is wrong all the same. */
-function checkCallCredentials(fields: JsonFields): void {
-  for (const [index, item] of (fields.array('call_creds') ?? []).entries()) {
+/** All that are supported are used, and unknown ones are skipped (gRFC A97); a wrong JSON type is wrong all the same. */
+function readCallCredentials(fields: JsonFields): readonly CallCredentialsConfig[] {
+  return (fields.array('call_creds') ?? []).flatMap((item, index): CallCredentialsConfig[] => {
     const entry = new JsonFields(item, `${fields.pathOf('call_creds')}[${index}]`, fields.origin);
-    entry.requiredString('type');
-    entry.record('config');
-  }
+    const type = entry.requiredString('type');
+    const config = entry.fields('config');
+    if (type !== 'jwt_token_file') return [];
+    if (config === undefined) throw entry.problem('config', 'is missing', 'Give {"jwt_token_file": PATH}');
+    return [{ type, path: config.requiredString('jwt_token_file') }];
+  });
 }
 
 /** Side channels have no effect yet (gRFC A102); their form is checked as that of the servers. */
@@ -76,7 +81,7 @@ function checkAllowedServices(allowed: JsonFields | undefined): void {
       credentials.requiredString('type');
       credentials.record('config');
     }
-    checkCallCredentials(entry);
+    readCallCredentials(entry);
   }
 }
 
@@ -84,9 +89,13 @@ function readServer(value: unknown, path: string, origin: string): XdsServerConf
   const fields = new JsonFields(value, path, origin);
   const uri = fields.requiredString('server_uri');
   const credentials = readCredentials(fields);
-  checkCallCredentials(fields);
+  const callCredentials = readCallCredentials(fields);
   const features = (fields.array('server_features') ?? []).filter((feature) => typeof feature === 'string');
-  return { uri, credentials, features, protocol: 'sotw', aggregated: true };
+  const plain: XdsServerConfig = { uri, credentials, features, protocol: 'sotw', aggregated: true };
+  const server = callCredentials.length === 0 ? plain : { ...plain, callCredentials };
+  const problem = identityProblem(server);
+  if (problem !== undefined) throw fields.problem('call_creds', problem, 'Use channel_creds of type "tls"');
+  return server;
 }
 
 function readServers(fields: JsonFields): readonly XdsServerConfig[] {

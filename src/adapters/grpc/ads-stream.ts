@@ -2,21 +2,29 @@
  * The stream to a control plane on a grpc-js client: bytes in both directions with flow control (`AdsTransport`). Reconnecting,
  * back-off and the protocol are the xDS client's (`xds/server-link.ts`); each stream after a lost connection connects anew at once.
  */
-import type { ChannelOptions, ClientDuplexStream, StatusObject } from '@grpc/grpc-js';
-import { CallCredentials, ChannelCredentials, Client, Metadata, connectivityState } from '@grpc/grpc-js';
-import type { experimental } from '@grpc/grpc-js';
-import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
-import type { Socket } from 'node:net';
-import { checkServerIdentity, createSecureContext } from 'node:tls';
-import type { PeerCertificate, SecureContext } from 'node:tls';
+import type { ChannelOptions } from '@grpc/grpc-js';
+import { ChannelCredentials, Client, Metadata } from '@grpc/grpc-js';
+import type { CallCredentialsConfig, KeepaliveConfig, MetadataEntryConfig } from '../../config/bootstrap.ts';
+import type { Clock } from '../../core/clock.ts';
+import { readEnvironment } from '../../core/environment.ts';
+import type { Environment } from '../../core/environment.ts';
+import type { Logger } from '../../core/log.ts';
+import { silentLogger } from '../../core/log.ts';
+import { realRandom } from '../../core/random.ts';
+import type { Random } from '../../core/random.ts';
+import { RealClock } from '../../core/real-clock.ts';
 import { GrpcStatus } from '../../core/status.ts';
 import type { ClientSecurity } from '../../core/tls.ts';
 import type { AdsStream, AdsStreamEvents, AdsTransport } from '../../core/transport.ts';
+import { GrpcAdsStream } from './ads-call.ts';
 import { ClusterCredentials } from './channel-credentials.ts';
-import { hostOf, parseTarget } from './target-name.ts';
-
-type SecureConnector = experimental.SecureConnector;
+import { CallIdentity } from './call-credentials.ts';
+import type { Collected } from './call-credentials.ts';
+import { FileSecurity } from './file-security.ts';
+import type { TlsFiles } from './file-security.ts';
+import { SocketReporter } from './socket-reporter.ts';
+import { hostOf, parseTarget, socketTarget } from './target-name.ts';
+import { CredentialProblem } from './token-cache.ts';
 
 /** A control plane, as `XdsServerConfig` describes it. */
 export interface AdsServer {
@@ -24,221 +32,162 @@ export interface AdsServer {
   readonly uri: string;
   readonly credentials:
     | { readonly type: 'insecure' }
-    | {
-        readonly type: 'tls';
-        readonly certificateFile: string | undefined;
-        readonly privateKeyFile: string | undefined;
-        /** Undefined: the system's roots. */
-        readonly caCertificateFile: string | undefined;
-      };
+    | ({ readonly type: 'tls' } & TlsFiles)
+    | { readonly type: 'google_default' }
+    /** What it says is in `AdsTransportOptions.security`. */
+    | { readonly type: 'tls_context' };
+  readonly callCredentials?: readonly CallCredentialsConfig[];
+  readonly metadata?: readonly MetadataEntryConfig[];
+  readonly keepalive?: KeepaliveConfig;
 }
 
 export interface AdsTransportOptions {
   /**
-   * Milliseconds of silence after which a ping is sent; default 300 000, since a grpc-go server with default settings ends connections
-   * that are pinged more often than every 5 minutes.
+   * Milliseconds of silence after which a ping is sent, where the server's own `keepalive` does not say; default 300 000, since a grpc-go
+   * server with default settings ends connections that are pinged more often than every 5 minutes.
    */
   readonly keepaliveMs?: number;
   /** Milliseconds to wait for the answer to a ping before the connection counts as lost; default 20 000. */
   readonly keepaliveTimeoutMs?: number;
   /** True: from its first message on, an open stream does not keep the process alive. Default false. */
   readonly background?: boolean;
+  /** For credentials of type `tls_context`; belongs to the caller. */
+  readonly security?: ClientSecurity;
+  /** Default: nothing is said. */
+  readonly log?: Logger;
+  /** For tokens that expire; default: real time. */
+  readonly clock?: Clock;
+  readonly random?: Random;
+  /** Default: the process's. */
+  readonly environment?: Environment;
 }
 
 /** Bytes a server may send before we have read any: a response for 100 000 endpoints has 8 MB. */
 const FLOW_CONTROL_WINDOW = 16 * 1024 * 1024;
 
-/** Files are read for every new connection, so what was replaced on disk is used from the next one on. */
-class FileSecurity implements ClientSecurity {
-  readonly generation = 0;
-  readonly verifiesChain = true;
-  readonly alpn = ['h2'];
-  readonly serverName: string | undefined;
-  readonly #files: Extract<AdsServer['credentials'], { readonly type: 'tls' }>;
-  problem = '';
-
-  constructor(files: Extract<AdsServer['credentials'], { readonly type: 'tls' }>, host: string) {
-    this.#files = files;
-    this.serverName = isIP(host) === 0 && host !== '' ? host : undefined;
-  }
-
-  material() {
-    try {
-      const { certificateFile, privateKeyFile, caCertificateFile } = this.#files;
-      return { certificateChain: read(certificateFile), privateKey: read(privateKeyFile), roots: read(caCertificateFile) };
-    } catch (error) {
-      this.problem = reasonOf(error);
-      return undefined;
-    }
-  }
-
-  secureContext(): SecureContext | undefined {
-    const material = this.material();
-    if (material === undefined) return undefined;
-    try {
-      const { certificateChain: cert, privateKey: key, roots: ca } = material;
-      return createSecureContext({ ...(cert && { cert }), ...(key && { key }), ...(ca && { ca }), minVersion: 'TLSv1.2' });
-    } catch (error) {
-      this.problem = reasonOf(error);
-      return undefined;
-    }
-  }
-
-  verifyPeer(hostname: string, certificate: PeerCertificate): Error | undefined {
-    return checkServerIdentity(hostname, certificate);
-  }
-
-  onRotate(): () => void {
-    return () => undefined;
-  }
-}
-
-/** Credentials that tell which socket a connection got. */
-class SocketReporter extends ChannelCredentials {
-  readonly #inner: ChannelCredentials;
-  socket: Socket | undefined;
-
-  constructor(inner: ChannelCredentials) {
-    super();
-    this.#inner = inner;
-  }
-
-  override _isSecure(): boolean {
-    return this.#inner._isSecure();
-  }
-
-  override _equals(other: ChannelCredentials): boolean {
-    return this === other;
-  }
-
-  override _createSecureConnector(...[target, options, calls]: Parameters<ChannelCredentials['_createSecureConnector']>): SecureConnector {
-    const connector = this.#inner._createSecureConnector(target, options, calls ?? CallCredentials.createEmpty());
-    return {
-      connect: async (socket) => {
-        const connected = await connector.connect(socket);
-        this.socket = connected.socket;
-        return connected;
-      },
-      waitForReady: () => connector.waitForReady(),
-      getCallCredentials: () => connector.getCallCredentials(),
-      destroy: () => connector.destroy(),
-    };
-  }
-}
-
-class GrpcAdsStream implements AdsStream {
-  readonly #events: AdsStreamEvents;
-  readonly #client: Client;
-  readonly #call: ClientDuplexStream<Uint8Array, Buffer>;
-  readonly #onEnd: (details: string, connected: boolean) => string;
-  #connected = false;
-  #ended = false;
-
-  constructor(
-    client: Client,
-    method: string,
-    events: AdsStreamEvents,
-    onFirst: () => void,
-    onEnd: (details: string, connected: boolean) => string,
-  ) {
-    this.#events = events;
-    this.#client = client;
-    this.#onEnd = onEnd;
-    const call = client.makeBidiStreamRequest(method, toBuffer, identity, new Metadata());
-    this.#call = call;
-    call.once('data', onFirst);
-    call.on('data', (bytes: Buffer) => {
-      this.#markConnected();
-      if (!this.#ended) events.onMessage(bytes);
-    });
-    // A failed call emits 'error' beside 'status'; the status says it all.
-    call.on('error', () => undefined);
-    call.on('status', ({ code, details }: StatusObject) => this.#end(code, details));
-    queueMicrotask(() => this.#watch());
-  }
-
-  send(bytes: Uint8Array): void {
-    if (!this.#ended) this.#call.write(bytes);
-  }
-
-  pause(): void {
-    this.#call.pause();
-  }
-
-  resume(): void {
-    this.#call.resume();
-  }
-
-  cancel(): void {
-    this.#call.cancel();
-    // A paused stream would keep its status to itself.
-    this.#call.resume();
-    queueMicrotask(() => this.#end(GrpcStatus.CANCELLED, 'cancelled'));
-  }
-
-  #watch(): void {
-    if (this.#connected || this.#ended) return;
-    const channel = this.#client.getChannel();
-    const state = channel.getConnectivityState(false);
-    if (state === connectivityState.READY) this.#markConnected();
-    else if (state !== connectivityState.SHUTDOWN) channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => this.#watch());
-  }
-
-  #markConnected(): void {
-    if (this.#connected || this.#ended) return;
-    this.#connected = true;
-    this.#events.onConnected();
-  }
-
-  #end(code: number, details: string): void {
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#events.onEnd(code, this.#onEnd(details, this.#connected));
-  }
+/** One connection for one stream: one that failed would otherwise wait out grpc-js's own back-off on top of ours. */
+interface Connection {
+  readonly client: Client;
+  readonly reporter: SocketReporter;
+  readonly handshake: { error: Error | undefined };
 }
 
 class GrpcAdsTransport implements AdsTransport {
   readonly #server: AdsServer;
   readonly #options: AdsTransportOptions;
+  readonly #log: Logger;
+  readonly #host: string;
+  /** Undefined where the channel is not encrypted. */
+  readonly #security: ClientSecurity | undefined;
+  /** Undefined where a stream says nothing about who opens it. */
+  readonly #identity: CallIdentity | undefined;
   readonly #clients = new Set<Client>();
+  #warned = false;
   #closed = false;
 
   constructor(server: AdsServer, options: AdsTransportOptions) {
     this.#server = server;
     this.#options = options;
+    this.#log = options.log ?? silentLogger;
+    this.#host = hostOf(parseTarget(server.uri).authority);
+    this.#security = this.#makeSecurity();
+    const { callCredentials = [], metadata = [] } = server;
+    const google = server.credentials.type === 'google_default';
+    if (google || callCredentials.length > 0 || metadata.length > 0) {
+      this.#identity = new CallIdentity(
+        { secure: this.#security !== undefined, google, callCredentials, metadata },
+        {
+          clock: options.clock ?? new RealClock(),
+          random: options.random ?? realRandom,
+          environment: options.environment ?? readEnvironment(),
+        },
+      );
+    }
   }
 
   open(method: string, events: AdsStreamEvents): AdsStream {
     if (this.#closed) throw new Error('the transport is closed');
+    const stream = new GrpcAdsStream(events);
+    if (this.#identity === undefined) {
+      this.#begin(stream, method, undefined);
+      return stream;
+    }
+    // Nothing is connected before it is known what to say.
+    this.#identity.collect().then(
+      (collected) => this.#begin(stream, method, collected),
+      (error: unknown) => {
+        const { code, message } = error instanceof CredentialProblem ? error : { code: GrpcStatus.UNAVAILABLE, message: 'fault in inmesh' };
+        stream.end(code, `no credentials: ${message}`);
+      },
+    );
+    return stream;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#identity?.close();
+    for (const client of this.#clients) client.close();
+    this.#clients.clear();
+  }
+
+  #begin(stream: GrpcAdsStream, method: string, collected: Collected | undefined): void {
+    if (stream.ended) return;
+    if (this.#closed) return stream.end(GrpcStatus.CANCELLED, 'the transport is closed');
+    const metadata = new Metadata();
+    for (const [key, value] of collected?.entries ?? []) metadata.add(key, value);
+    this.#warnOnce(collected);
     const { client, reporter, handshake } = this.#connect();
     const onFirst = (): void => {
       // Whoever waits for a configuration keeps the process alive; afterwards a stream that waits for updates should not.
       if (this.#options.background === true) reporter.socket?.unref();
     };
-    return new GrpcAdsStream(client, method, events, onFirst, (details, connected) => {
-      // A fresh client per stream: a connection that failed would otherwise wait out grpc-js's own back-off on top of ours.
+    stream.begin(client, method, metadata, onFirst, (code, details, connected) => {
       client.close();
       this.#clients.delete(client);
-      return connected || handshake.error === undefined ? details : `TLS handshake: ${handshake.error.message}`;
+      if (!connected && handshake.error !== undefined) return `TLS handshake: ${handshake.error.message}`;
+      const shown = collected === undefined ? details : collected.redact(details);
+      return code === GrpcStatus.UNAUTHENTICATED || code === GrpcStatus.PERMISSION_DENIED ? `${shown} (${this.#sent()})` : shown;
     });
   }
 
-  close(): void {
-    this.#closed = true;
-    for (const client of this.#clients) client.close();
-    this.#clients.clear();
+  /** For whoever is refused: what to look at. Names and sources, no values. */
+  #sent(): string {
+    const certificate = this.#security?.material()?.certificateChain === undefined ? [] : ['a client certificate'];
+    const sent = [...certificate, ...(this.#identity === undefined ? [] : [this.#identity.sent])];
+    return sent.length === 0 ? 'no credentials were sent' : `sent: ${sent.join(', ')}`;
   }
 
-  #connect() {
-    const { uri, credentials } = this.#server;
-    const host = hostOf(parseTarget(uri).authority);
+  /** Metadata in the clear was asked for in so many words, and is told all the same; a socket of the machine's own is not "in the clear". */
+  #warnOnce(collected: Collected | undefined): void {
+    if (this.#warned || this.#security !== undefined || /^unix(-abstract)?:/.test(this.#server.uri)) return;
+    const keys = (collected?.entries ?? []).filter(([, value]) => value !== '').map(([key]) => key);
+    if (keys.length === 0) return;
+    this.#warned = true;
+    this.#log.warn(`metadata for the control plane goes over an insecure channel: ${keys.join(', ')}`, { server: this.#server.uri });
+  }
+
+  #makeSecurity(): ClientSecurity | undefined {
+    const { credentials } = this.#server;
+    switch (credentials.type) {
+      case 'insecure':
+        return undefined;
+      case 'tls':
+        return new FileSecurity(credentials, this.#host, this.#log);
+      case 'google_default':
+        return new FileSecurity(SYSTEM_ROOTS, this.#host, this.#log);
+      case 'tls_context':
+        if (this.#options.security === undefined) throw new TypeError('credentials of type tls_context need the option security');
+        return this.#options.security;
+    }
+  }
+
+  #connect(): Connection {
     const handshake: { error: Error | undefined } = { error: undefined };
     const watcher = { onHandshakeFailure: (error: Error): void => void (handshake.error = error) };
     const inner =
-      credentials.type === 'insecure'
-        ? ChannelCredentials.createInsecure()
-        : new ClusterCredentials(new FileSecurity(credentials, host), host, watcher);
+      this.#security === undefined ? ChannelCredentials.createInsecure() : new ClusterCredentials(this.#security, this.#host, watcher);
     const reporter = new SocketReporter(inner);
+    const { keepalive } = this.#server;
     const options: ChannelOptions = {
       'grpc.use_local_subchannel_pool': 1,
       'grpc.enable_retries': 0,
@@ -246,33 +195,19 @@ class GrpcAdsTransport implements AdsTransport {
       // The 4 MB default ends the stream at about 50 000 endpoints.
       'grpc.max_receive_message_length': -1,
       'grpc-node.flow_control_window': FLOW_CONTROL_WINDOW,
-      'grpc.keepalive_time_ms': this.#options.keepaliveMs ?? 300_000,
-      'grpc.keepalive_timeout_ms': this.#options.keepaliveTimeoutMs ?? 20_000,
+      'grpc.keepalive_time_ms': keepalive?.intervalMs ?? this.#options.keepaliveMs ?? 300_000,
+      'grpc.keepalive_timeout_ms': keepalive?.timeoutMs ?? this.#options.keepaliveTimeoutMs ?? 20_000,
       'grpc.client_idle_timeout_ms': 0x7fff_ffff,
     };
-    const client = new Client(uri, reporter, options);
+    const client = new Client(socketTarget(this.#server.uri), reporter, options);
     this.#clients.add(client);
     return { client, reporter, handshake };
   }
 }
 
+const SYSTEM_ROOTS: TlsFiles = { certificateFile: undefined, privateKeyFile: undefined, caCertificateFile: undefined };
+
 /** A way to open streams to one control plane. Opens nothing by itself. */
 export function createAdsTransport(server: AdsServer, options: AdsTransportOptions = {}): AdsTransport {
   return new GrpcAdsTransport(server, options);
-}
-
-function read(path: string | undefined): Buffer | undefined {
-  return path === undefined ? undefined : readFileSync(path);
-}
-
-function toBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function identity(bytes: Buffer): Buffer {
-  return bytes;
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,4 +1,5 @@
 /** Names that applications give to gRPC channels, and what the mesh takes as the authority of their calls (gRFC A27). */
+import { existsSync } from 'node:fs';
 
 /** Schemes of grpc-js's own resolvers and of xDS; any other `name:port` is a host with a port. */
 const SCHEME = /^(xds|dns|ipv4|ipv6|unix|unix-abstract|vsock):/;
@@ -34,4 +35,14 @@ export function hostOf(authority: string): string {
   if (bracket?.[1] !== undefined) return bracket[1];
   const colon = authority.lastIndexOf(':');
   return colon > 0 && authority.indexOf(':') === colon ? authority.slice(0, colon) : authority;
+}
+
+/**
+ * Istio's agent writes `unix:///` before a path that may itself be relative (`./etc/istio/proxy/XDS`): where no such socket is at the
+ * root, and one is below the working directory, that one is meant. Other targets are left alone.
+ */
+export function socketTarget(uri: string): string {
+  if (!uri.startsWith('unix:///')) return uri;
+  const relative = uri.slice('unix:///'.length);
+  return !existsSync(`/${relative}`) && existsSync(relative) ? `unix:${relative}` : uri;
 }

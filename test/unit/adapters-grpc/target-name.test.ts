@@ -1,5 +1,8 @@
-import { describe, expect, test } from 'vitest';
-import { hostOf, parseTarget } from '../../../src/adapters/grpc/target-name.ts';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { hostOf, parseTarget, socketTarget } from '../../../src/adapters/grpc/target-name.ts';
 
 describe('targets (gRFC A27)', () => {
   test.each([
@@ -29,4 +32,19 @@ describe('targets (gRFC A27)', () => {
   ])('host of %s', (authority, host) => {
     expect(hostOf(authority)).toBe(host);
   });
+});
+
+test("sockets as Istio's agent names them: three slashes, and a path that is relative or not", () => {
+  const folder = mkdtempSync(join(process.cwd(), 'node_modules', '.inmesh-target-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  mkdirSync(join(folder, 'proxy'));
+  writeFileSync(join(folder, 'proxy', 'XDS'), '');
+  const below = relative(process.cwd(), join(folder, 'proxy', 'XDS'));
+  expect(socketTarget(`unix:///${below}`)).toBe(`unix:${below}`);
+  expect(socketTarget(`unix:///./${below}`)).toBe(`unix:./${below}`);
+  // An absolute path stays what it is, and so does one that is not there yet.
+  expect(socketTarget(`unix://${join(folder, 'proxy', 'XDS')}`)).toBe(`unix://${join(folder, 'proxy', 'XDS')}`);
+  expect(socketTarget(`unix:///${tmpdir().slice(1)}/nowhere/XDS`)).toBe(`unix:///${tmpdir().slice(1)}/nowhere/XDS`);
+  expect(socketTarget(`unix:${below}`)).toBe(`unix:${below}`);
+  expect(socketTarget('istiod:15012')).toBe('istiod:15012');
 });

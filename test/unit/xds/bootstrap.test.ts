@@ -64,7 +64,7 @@ describe('good bootstraps', () => {
 
   test('credentials: the first supported type wins, others are skipped', () => {
     const found = read({
-      xds_servers: [{ server_uri: 'x', channel_creds: [{ type: 'google_default' }, { type: 'tls' }, { type: 'insecure' }] }],
+      xds_servers: [{ server_uri: 'x', channel_creds: [{ type: 'alts' }, { type: 'tls' }, { type: 'insecure' }] }],
     });
     expect(found.servers[0]?.credentials).toEqual({
       type: 'tls',
@@ -73,6 +73,25 @@ describe('good bootstraps', () => {
       caCertificateFile: undefined,
       refreshIntervalMs: 600_000,
     });
+  });
+
+  test('google_default, and call credentials: all that are supported, none of the others', () => {
+    expect(read({ xds_servers: [{ server_uri: 'x', channel_creds: [{ type: 'google_default' }] }] }).servers[0]).toEqual({
+      uri: 'x',
+      credentials: { type: 'google_default' },
+      features: [],
+      protocol: 'sotw',
+      aggregated: true,
+    });
+    const call_creds = [
+      { type: 'sts', config: { any: 1 } },
+      { type: 'jwt_token_file', config: { jwt_token_file: '/var/run/token' } },
+      { type: 'jwt_token_file', config: { jwt_token_file: '/other' } },
+    ];
+    expect(read({ xds_servers: [{ server_uri: 'x', channel_creds: [{ type: 'tls' }], call_creds }] }).servers[0]?.callCredentials).toEqual([
+      { type: 'jwt_token_file', path: '/var/run/token' },
+      { type: 'jwt_token_file', path: '/other' },
+    ]);
   });
 
   test('server features that are no strings, unknown fields, and unknown provider plugins are left out', () => {
@@ -150,8 +169,28 @@ const BAD: readonly (readonly [title: string, document: unknown, message: string
   ['credential without type', withServer({ channel_creds: [{}] }), `${CREDENTIALS}[0].type is missing`],
   [
     'none supported',
-    withServer({ channel_creds: [{ type: 'google_default' }, { type: 'alts' }] }),
-    `${CREDENTIALS} has no type that inmesh supports (found google_default, alts)`,
+    withServer({ channel_creds: [{ type: 'local' }, { type: 'alts' }] }),
+    `${CREDENTIALS} has no type that inmesh supports (found local, alts)`,
+  ],
+  [
+    'a token file without config',
+    withServer({ call_creds: [{ type: 'jwt_token_file' }] }),
+    'xds_servers[0].call_creds[0].config is missing. Give {"jwt_token_file": PATH}',
+  ],
+  [
+    'a token file without path',
+    withServer({ call_creds: [{ type: 'jwt_token_file', config: { jwt_token_file: '' } }] }),
+    'xds_servers[0].call_creds[0].config.jwt_token_file is empty',
+  ],
+  [
+    'a token file whose path is no text',
+    withServer({ call_creds: [{ type: 'jwt_token_file', config: { jwt_token_file: 5 } }] }),
+    'xds_servers[0].call_creds[0].config.jwt_token_file must be a string, found 5',
+  ],
+  [
+    'a token that would go in the clear',
+    withServer({ call_creds: [{ type: 'jwt_token_file', config: { jwt_token_file: '/t' } }] }),
+    'xds_servers[0].call_creds has call credentials (jwt_token_file) on an insecure channel, where anybody could read them. Use channel_creds of type "tls"',
   ],
   ['call credentials no array', withServer({ call_creds: 'x' }), 'xds_servers[0].call_creds must be an array, found "x"'],
   ['call credential no object', withServer({ call_creds: ['jwt'] }), 'xds_servers[0].call_creds[0] must be an object, found "jwt"'],
