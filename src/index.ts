@@ -26,6 +26,7 @@ export async function createMesh(options: string | MeshOptions = {}): Promise<Me
 export { Mesh } from './facade.ts';
 export type { MeshGrpc, MeshHttp } from './facade.ts';
 export type { ClusterDescription, EndpointDescription, HostDescription, ListenerDescription, MeshDescription } from './describe.ts';
+export type { ControlPlaneOptions, MetadataValue } from './control-plane-option.ts';
 export type { MeshOptions } from './options.ts';
 export type { CallCounters } from './telemetry/call-metrics.ts';
 export type { Peer, PeerTls } from './core/call.ts';

@@ -14,6 +14,8 @@ import { suggest } from './core/nearest.ts';
 import type { Observer } from './core/observer.ts';
 import type { Random } from './core/random.ts';
 import { patternProblem } from './matching/host-patterns.ts';
+import type { ControlPlaneOptions } from './control-plane-option.ts';
+import { checkControlPlane } from './control-plane-option.ts';
 import type { SubscribeStyle } from './subscription.ts';
 import { checkRouteNames, checkStyles } from './subscription.ts';
 
@@ -32,6 +34,8 @@ export interface MeshOptions {
   readonly startTimeout?: number;
   /** What HTTP callers see of a failure: a real `Response` with the status a sidecar would give (default), or a thrown `MeshError`. */
   readonly onFailure?: 'response' | 'throw';
+  /** The way to the control plane, beside what the bootstrap says of it: metadata, a token, keep-alive. Not used by a `mesh.yaml`. */
+  readonly controlPlane?: ControlPlaneOptions;
   /**
    * How to subscribe to the control plane (docs/hosts.md), a style or several: `names` (default), `wildcard` or `routes`, and `on-demand`
    * alone or beside one of them. Default: `INMESH_SUBSCRIBE`.
@@ -152,6 +156,7 @@ const CHECKS: Readonly<Record<keyof MeshOptions, Check>> = {
   include: patterns,
   startTimeout: millis,
   onFailure: oneOf('response', 'throw'),
+  controlPlane: checkControlPlane,
   subscribe: checkStyles,
   routeNames: checkRouteNames,
   wildcard: bool,

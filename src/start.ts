@@ -23,6 +23,8 @@ import { load } from './lazy.ts';
 import type { IncludeRule } from './mesh.ts';
 import { MeshEngine } from './mesh.ts';
 import { LateTls } from './late-tls.ts';
+import { withControlPlane } from './control-plane-option.ts';
+import { controlPlaneTransport } from './control-plane-transport.ts';
 import type { MeshOptions } from './options.ts';
 import { checkOptions, includeFromEnvironment } from './options.ts';
 import type { Subscription } from './subscription.ts';
@@ -112,7 +114,7 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
     engine.attach(source, patterns, new LateTls({ providers: source.certificateProviders, clock, log }));
     return { engine, attached: Promise.resolve() };
   }
-  const { bootstrap } = configuration;
+  const bootstrap = withControlPlane(configuration.bootstrap, options.controlPlane, env);
   const engine = makeEngine(options, clock, log, undefined, subscription.clustersOnDemand);
   const { patterns = hostPatterns([]), rule } = includeOf(options.include, environment, undefined, 'none');
   // Known at once: calls to these hosts wait for the source instead of passing by (`inmesh/register` does not wait for `attached`).
@@ -187,7 +189,15 @@ async function openXds(bootstrap: Bootstrap, options: MeshOptions, subscription:
     new XdsClient({
       bootstrap,
       // A process that has nothing else to do ends; what waits for a configuration holds it by its own timer.
-      transport: (server) => createAdsTransport(server, { background: true }),
+      transport: (server) =>
+        controlPlaneTransport(server, {
+          create: createAdsTransport,
+          providers: bootstrap.certificateProviders,
+          clock,
+          random,
+          log: logger,
+          background: true,
+        }),
       types: RESOURCE_TYPES,
       decode: { filters, lbPolicies },
       clock,

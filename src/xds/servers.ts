@@ -5,6 +5,7 @@ import type { ResourceKind } from '../config/resource.ts';
 import type { AdsTransport } from '../core/transport.ts';
 import type { ServerTraits } from './cache.ts';
 import type { FeedConfig } from './feed.ts';
+import { fingerprint } from './fingerprint.ts';
 
 /** How connections are made; each is called once for what is asked of it. */
 export interface Transports {
@@ -13,8 +14,9 @@ export interface Transports {
   readonly path: (source: PathConfigSource) => AdsTransport;
 }
 
+/** Equal for equal servers; the tokens of a server's configuration cannot be read out of it. */
 export function serverId(server: XdsServerConfig): string {
-  return JSON.stringify({ ...server, features: server.features.toSorted() });
+  return fingerprint({ ...server, features: server.features.toSorted() });
 }
 
 export function traitsOf(server: Pick<XdsServerConfig, 'uri' | 'features'>): ServerTraits {

@@ -15,6 +15,7 @@ import type {
 } from '../config/resource.ts';
 import type { ConfigSourceConfig } from '../config/config-source.ts';
 import type { LogFields, Logger } from '../core/log.ts';
+import { fingerprint } from './fingerprint.ts';
 
 /** Several installs of inmesh may be in one process; the key of an entry has the version, so that only equals meet. */
 const REGISTRY: unique symbol = Symbol.for('inmesh.xds.1') as never;
@@ -28,11 +29,7 @@ function registry(): Registry {
 
 /** What must be equal for sharing: the whole bootstrap but where it was read, since names, credentials and providers are all in it. */
 export function sharingKey(bootstrap: Bootstrap, wildcard: boolean, version: string): string {
-  return JSON.stringify([version, wildcard, { ...bootstrap, origin: '' }], (_key, value: unknown) =>
-    typeof value === 'object' && value !== null && !Array.isArray(value)
-      ? Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : value,
-  );
+  return `${version} ${fingerprint([wildcard, { ...bootstrap, origin: '' }])}`;
 }
 
 /** A view of the client of this key; `open` makes the client when there is none. What the client logs goes to the loggers of all views. */

@@ -2,7 +2,7 @@
  * The smallest control plane that a foreign xDS client (grpc-js-xds) needs: one listener, route, cluster and endpoint, encoded by hand so
  * that it shares no code with ours. Reference: peer-grpc-js-xds.md §7.1.
  */
-import type { ServerDuplexStream, ServiceDefinition } from '@grpc/grpc-js';
+import type { Metadata, ServerDuplexStream, ServiceDefinition } from '@grpc/grpc-js';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 
 function varint(value: number): Buffer {
@@ -96,12 +96,30 @@ const service: ServiceDefinition = {
   },
 };
 
+export interface MiniAdsOptions {
+  /** Default: no encryption. */
+  readonly credentials?: ServerCredentials;
+  /** Where to listen; default `127.0.0.1:0`. */
+  readonly address?: string;
+  /** A status for who is not let in. */
+  readonly admit?: (metadata: Metadata) => { readonly code: number; readonly details: string } | undefined;
+}
+
 /** Serves `xds:///name` with one endpoint, `127.0.0.1:port`. */
-export async function startMiniAds(name: string, port: number): Promise<{ readonly port: number; close(): void }> {
+export async function startMiniAds(
+  name: string,
+  port: number,
+  options: MiniAdsOptions = {},
+): Promise<{ readonly port: number; close(): void }> {
   const all = resources(name, port);
   const server = new Server();
   server.addService(service, {
     stream(call: ServerDuplexStream<Buffer, Buffer>) {
+      const refused = options.admit?.(call.metadata);
+      if (refused !== undefined) {
+        call.emit('error', refused);
+        return;
+      }
       call.on('data', (request: Buffer) => {
         const fields = strings(request);
         const type = fields.get(4) ?? '';
@@ -114,7 +132,7 @@ export async function startMiniAds(name: string, port: number): Promise<{ readon
     },
   });
   const bound = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, value) =>
+    server.bindAsync(options.address ?? '127.0.0.1:0', options.credentials ?? ServerCredentials.createInsecure(), (error, value) =>
       error === null ? resolve(value) : reject(error),
     );
   });

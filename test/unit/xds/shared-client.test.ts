@@ -174,6 +174,10 @@ test.each<[string, string]>([
       ],
     }),
   ],
+  ['token file', of({ servers: [{ ...SERVER, callCredentials: [{ type: 'jwt_token_file', path: '/a' }] }] })],
+  ['metadata of its streams', of({ servers: [{ ...SERVER, metadata: [{ key: 'x-consul-token', parts: ['one'] }] }] })],
+  ['keep-alive', of({ servers: [{ ...SERVER, keepalive: { intervalMs: 1000 } }] })],
+  ['static resource', of({ staticResources: [{ typeUrl: 'x', value: Uint8Array.of(1) }] })],
   ['authorities', of({ authorities: { a: { servers: [SERVER], clientListenerTemplate: 'xdstp://a/%s' } } })],
   [
     'providers',
@@ -194,4 +198,12 @@ test.each<[string, string]>([
   ['version', of({}, false, '2')],
 ])('not shared: another %s', (_name, other) => {
   expect(other).not.toBe(of());
+});
+
+test('two identities: two keys, and the key tells nothing of either', () => {
+  const withToken = (token: string): string =>
+    of({ servers: [{ ...SERVER, metadata: [{ key: 'x-consul-token', parts: [token] }] }], staticResources: [] });
+  expect(withToken('secret-one')).not.toBe(withToken('secret-two'));
+  expect(withToken('secret-one')).toBe(withToken('secret-one'));
+  expect(withToken('secret-one')).not.toMatch(/secret|consul/);
 });
