@@ -6,11 +6,13 @@ import type { ResourceKind } from '../../../src/config/resource.ts';
 import type { Bootstrap, XdsServerConfig } from '../../../src/config/bootstrap.ts';
 import type { DecodeContext, Decoded, ResourceType } from '../../../src/xds/resource-type.ts';
 import {
+  DeltaDiscoveryRequestSchema,
+  DeltaDiscoveryResponseSchema,
   DiscoveryRequestSchema,
   DiscoveryResponseSchema,
   ResourceSchema,
 } from '../../../src/proto/gen/envoy/service/discovery/v3/discovery_pb.js';
-import type { DiscoveryRequest } from '../../../src/proto/gen/envoy/service/discovery/v3/discovery_pb.js';
+import type { DeltaDiscoveryRequest, DiscoveryRequest } from '../../../src/proto/gen/envoy/service/discovery/v3/discovery_pb.js';
 import { RESOURCE_TYPE_URL } from '../../../src/proto/discovery.ts';
 
 /** Request as tests write it: only what is set. */
@@ -23,6 +25,27 @@ export interface PlainRequest {
   readonly node?: string;
 }
 
+/** The same of the incremental dialect. */
+export interface PlainDelta {
+  readonly type: ResourceKind;
+  readonly sub?: readonly string[];
+  readonly unsub?: readonly string[];
+  readonly initial?: Readonly<Record<string, string>>;
+  readonly nonce?: string;
+  readonly nack?: string;
+  readonly node?: string;
+}
+
+/** One resource of an incremental response. */
+export interface DeltaEntry {
+  readonly name: string;
+  readonly version: string;
+  /** Undefined: no body. */
+  readonly body?: Any;
+  readonly aliases?: readonly string[];
+  readonly ttlMs?: number;
+}
+
 function kindOf(typeUrl: string): ResourceKind {
   return (Object.keys(TYPE_URLS) as ResourceKind[]).find((kind) => TYPE_URLS[kind] === typeUrl) ?? 'secret';
 }
@@ -33,6 +56,19 @@ export function plain(request: DiscoveryRequest): PlainRequest {
     ...(request.versionInfo !== '' && { version: request.versionInfo }),
     ...(request.responseNonce !== '' && { nonce: request.responseNonce }),
     names: request.resourceNames,
+    ...(request.errorDetail && { nack: `${request.errorDetail.code}: ${request.errorDetail.message}` }),
+    ...(request.node && { node: request.node.id }),
+  };
+}
+
+export function plainDelta(request: DeltaDiscoveryRequest): PlainDelta {
+  const { resourceNamesSubscribe: sub, resourceNamesUnsubscribe: unsub, initialResourceVersions: initial } = request;
+  return {
+    type: kindOf(request.typeUrl),
+    ...(sub.length > 0 && { sub }),
+    ...(unsub.length > 0 && { unsub }),
+    ...(Object.keys(initial).length > 0 && { initial }),
+    ...(request.responseNonce !== '' && { nonce: request.responseNonce }),
     ...(request.errorDetail && { nack: `${request.errorDetail.code}: ${request.errorDetail.message}` }),
     ...(request.node && { node: request.node.id }),
   };
@@ -62,14 +98,22 @@ export function resource(kind: ResourceKind, name: string, text = ''): Any {
   return { typeUrl: TYPE_URLS[kind], value: Buffer.concat(parts) };
 }
 
-export function wrapped(name: string, inner: Any | undefined): Any {
+export function wrapped(name: string, inner: Any | undefined, ttlMs?: number): Any {
   return {
     typeUrl: RESOURCE_TYPE_URL,
     value: toBinary(
       ResourceSchema,
-      create(ResourceSchema, { name, ...(inner && { resource: { $typeName: 'google.protobuf.Any', ...inner } }) }),
+      create(ResourceSchema, {
+        name,
+        ...(inner && { resource: { $typeName: 'google.protobuf.Any', ...inner } }),
+        ...(ttlMs !== undefined && { ttl: duration(ttlMs) }),
+      }),
     ),
   };
+}
+
+function duration(ms: number) {
+  return { $typeName: 'google.protobuf.Duration', seconds: BigInt(Math.floor(ms / 1000)), nanos: (ms % 1000) * 1e6 } as const;
 }
 
 export class FakeType<K extends ResourceKind> implements ResourceType<K> {
@@ -131,20 +175,24 @@ export function fakeTypes(): {
 
 export class FakeStream implements AdsStream {
   readonly events: AdsStreamEvents;
+  readonly method: string;
   readonly sent: DiscoveryRequest[] = [];
+  readonly sentDelta: DeltaDiscoveryRequest[] = [];
   /** Index of the first request that `take` has not returned. */
   #taken = 0;
   paused = false;
   cancelled = false;
   ended = false;
 
-  constructor(events: AdsStreamEvents) {
+  constructor(events: AdsStreamEvents, method = '') {
     this.events = events;
+    this.method = method;
   }
 
   send(bytes: Uint8Array): void {
     if (this.ended) throw new Error('send after the end');
-    this.sent.push(fromBinary(DiscoveryRequestSchema, bytes));
+    if (this.method.includes('/Delta')) this.sentDelta.push(fromBinary(DeltaDiscoveryRequestSchema, bytes));
+    else this.sent.push(fromBinary(DiscoveryRequestSchema, bytes));
   }
 
   pause(): void {
@@ -167,14 +215,51 @@ export class FakeStream implements AdsStream {
     return requests;
   }
 
+  takeDelta(): PlainDelta[] {
+    const requests = this.sentDelta.slice(this.#taken).map(plainDelta);
+    this.#taken = this.sentDelta.length;
+    return requests;
+  }
+
+  respondDelta(
+    kind: ResourceKind,
+    nonce: string,
+    entries: readonly DeltaEntry[],
+    removedResources: readonly string[] = [],
+    errors: Readonly<Record<string, readonly [code: number, message: string]>> = {},
+  ): void {
+    if (this.paused) throw new Error('a message while paused');
+    const message = create(DeltaDiscoveryResponseSchema, {
+      typeUrl: TYPE_URLS[kind],
+      nonce,
+      resources: entries.map(({ name, version, body, aliases = [], ttlMs }) => ({
+        $typeName: 'envoy.service.discovery.v3.Resource' as const,
+        name,
+        version,
+        aliases: [...aliases],
+        ...(body && { resource: { $typeName: 'google.protobuf.Any' as const, ...body } }),
+        ...(ttlMs !== undefined && { ttl: duration(ttlMs) }),
+      })),
+      removedResources: [...removedResources],
+      resourceErrors: errorsOf(errors),
+    });
+    this.events.onMessage(toBinary(DeltaDiscoveryResponseSchema, message));
+  }
+
   connect(): this {
     this.events.onConnected();
     return this;
   }
 
-  respond(kind: ResourceKind | `other:${string}`, version: string, nonce: string, resources: readonly Any[]): void {
+  respond(
+    kind: ResourceKind | `other:${string}`,
+    version: string,
+    nonce: string,
+    resources: readonly Any[],
+    errors: Readonly<Record<string, readonly [code: number, message: string]>> = {},
+  ): void {
     if (this.paused) throw new Error('a message while paused');
-    this.events.onMessage(responseBytes(kind, version, nonce, resources));
+    this.events.onMessage(responseBytes(kind, version, nonce, resources, errors));
   }
 
   end(code: number, details = ''): void {
@@ -184,11 +269,20 @@ export class FakeStream implements AdsStream {
   }
 }
 
+function errorsOf(errors: Readonly<Record<string, readonly [code: number, message: string]>>) {
+  return Object.entries(errors).map(([name, [code, message]]) => ({
+    $typeName: 'envoy.service.discovery.v3.ResourceError' as const,
+    resourceName: { $typeName: 'envoy.service.discovery.v3.ResourceName' as const, name },
+    errorDetail: { $typeName: 'google.rpc.Status' as const, code, message, details: [] },
+  }));
+}
+
 export function responseBytes(
   kind: ResourceKind | `other:${string}`,
   version: string,
   nonce: string,
   resources: readonly Any[],
+  errors: Readonly<Record<string, readonly [code: number, message: string]>> = {},
 ): Uint8Array {
   const typeUrl = kind.startsWith('other:') ? kind.slice(6) : TYPE_URLS[kind as ResourceKind];
   const message = create(DiscoveryResponseSchema, {
@@ -196,6 +290,7 @@ export function responseBytes(
     versionInfo: version,
     nonce,
     resources: resources.map((any) => ({ $typeName: 'google.protobuf.Any' as const, ...any })),
+    resourceErrors: errorsOf(errors),
   });
   return toBinary(DiscoveryResponseSchema, message);
 }
@@ -206,8 +301,8 @@ export class FakeTransport implements AdsTransport {
   refuse: { code: number; details: string } | undefined;
   closed = false;
 
-  open(_method: string, events: AdsStreamEvents): AdsStream {
-    const stream = new FakeStream(events);
+  open(method: string, events: AdsStreamEvents): AdsStream {
+    const stream = new FakeStream(events, method);
     this.streams.push(stream);
     if (this.refuse !== undefined) stream.end(this.refuse.code, this.refuse.details);
     return stream;
