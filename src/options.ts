@@ -16,6 +16,8 @@ import type { Random } from './core/random.ts';
 import { patternProblem } from './matching/host-patterns.ts';
 import type { ControlPlaneOptions } from './control-plane-option.ts';
 import { checkControlPlane } from './control-plane-option.ts';
+import { PROTOCOLS } from './protocol.ts';
+import type { ProtocolOption } from './protocol.ts';
 import type { SubscribeStyle } from './subscription.ts';
 import { checkRouteNames, checkStyles } from './subscription.ts';
 
@@ -46,6 +48,16 @@ export interface MeshOptions {
    * for the authority. Default: `INMESH_ROUTE_NAMES`, then `['%port%']`.
    */
   readonly routeNames?: readonly string[];
+  /**
+   * How to speak to the control planes of a gRPC bootstrap: state of the world (`sotw`, default) or incremental (`delta`), over one stream or,
+   * with `-per-type`, one for each type. Default: `INMESH_PROTOCOL`.
+   */
+  readonly protocol?: ProtocolOption;
+  /**
+   * Path of a file that keeps the last good configuration, for a start while the control plane is down; never holds private keys. Only with
+   * a bootstrap. Default: `INMESH_LAST_GOOD`, else none is kept.
+   */
+  readonly lastGood?: string;
   /** True: the same as `subscribe: 'wildcard'`; default false. */
   readonly wildcard?: boolean;
   /** Read `mesh.yaml` again when it changes; default true. */
@@ -93,6 +105,10 @@ function unknownKey(what: string, key: string, known: readonly string[]): MeshEr
 const path: Check = (value, name) => {
   if (typeof value !== 'string' || value === '')
     throw wrong(name, 'a path', value, 'Give the path of a mesh.yaml, or of a bootstrap (.json)');
+};
+
+const filePath: Check = (value, name) => {
+  if (typeof value !== 'string' || value === '') throw wrong(name, 'a path', value, 'Give the path of a file that this process may write');
 };
 
 const bool: Check = (value, name) => {
@@ -159,6 +175,8 @@ const CHECKS: Readonly<Record<keyof MeshOptions, Check>> = {
   controlPlane: checkControlPlane,
   subscribe: checkStyles,
   routeNames: checkRouteNames,
+  protocol: oneOf(...PROTOCOLS),
+  lastGood: filePath,
   wildcard: bool,
   watch: bool,
   breakers,

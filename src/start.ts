@@ -27,6 +27,7 @@ import { withControlPlane } from './control-plane-option.ts';
 import { controlPlaneTransport } from './control-plane-transport.ts';
 import type { MeshOptions } from './options.ts';
 import { checkOptions, includeFromEnvironment } from './options.ts';
+import { protocolFromEnvironment, withProtocol } from './protocol.ts';
 import type { Subscription } from './subscription.ts';
 import { subscriptionOf } from './subscription.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
@@ -103,6 +104,8 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
   const options = checkOptions(input);
   const environment = options.include === undefined ? includeFromEnvironment(env['INMESH_INCLUDE']) : undefined;
   const subscription = subscriptionOf(options, env);
+  const protocol = options.protocol ?? protocolFromEnvironment(env);
+  const lastGood = options.lastGood ?? (env['INMESH_LAST_GOOD'] || undefined);
   const clock = options.clock ?? new RealClock();
   const log = options.logger ?? quietLogger;
   const configuration = findConfiguration(options, env);
@@ -114,13 +117,13 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
     engine.attach(source, patterns, new LateTls({ providers: source.certificateProviders, clock, log }));
     return { engine, attached: Promise.resolve() };
   }
-  const bootstrap = withControlPlane(configuration.bootstrap, options.controlPlane, env);
+  const bootstrap = withControlPlane(withProtocol(configuration.bootstrap, protocol), options.controlPlane, env);
   const engine = makeEngine(options, clock, log, undefined, subscription.clustersOnDemand);
   const { patterns = hostPatterns([]), rule } = includeOf(options.include, environment, undefined, 'none');
   // Known at once: calls to these hosts wait for the source instead of passing by (`inmesh/register` does not wait for `attached`).
   engine.include = patterns;
   engine.includeRule = rule;
-  const attached = openXds(bootstrap, options, subscription, engine).then((source) =>
+  const attached = openXds({ bootstrap, options, subscription, lastGood }, engine).then((source) =>
     engine.attach(source, patterns, new LateTls({ providers: bootstrap.certificateProviders, clock, log })),
   );
   attached.catch((error: unknown) => engine.abandon(`xDS could not be started: ${String(error)}`, patterns));
@@ -173,7 +176,14 @@ function bridgeIfExported(cells: CallMetrics): MetricsBridge | undefined {
  * Loads grpc-js and protobuf: only processes that speak xDS pay for them. Meshes with the same bootstrap share one client, and so one
  * stream per control plane; extensions of a mesh decide what a resource decodes to, and time or chance of a test belong to it alone.
  */
-async function openXds(bootstrap: Bootstrap, options: MeshOptions, subscription: Subscription, engine: MeshEngine): Promise<ConfigSource> {
+interface XdsStart {
+  readonly bootstrap: Bootstrap;
+  readonly options: MeshOptions;
+  readonly subscription: Subscription;
+  readonly lastGood: string | undefined;
+}
+
+async function openXds({ bootstrap, options, subscription, lastGood }: XdsStart, engine: MeshEngine): Promise<ConfigSource> {
   const [{ XdsClient }, { RESOURCE_TYPES }, { createAdsTransport }, { shareClient, sharingKey }, { NamedRoutesSource }] = await Promise.all(
     [
       import('./xds/client.ts'),
@@ -184,7 +194,8 @@ async function openXds(bootstrap: Bootstrap, options: MeshOptions, subscription:
     ],
   );
   const { clock, random, log, filters, lbPolicies } = engine.parts;
-  const wildcard = subscription.listeners === 'wildcard';
+  // Envoy's clients subscribe to all listeners and clusters (Envoy X-9).
+  const wildcard = subscription.listeners === 'wildcard' || (bootstrap.format === 'envoy' && subscription.listeners !== 'routes');
   const open = (logger: Logger): ConfigSource =>
     new XdsClient({
       bootstrap,
@@ -205,9 +216,10 @@ async function openXds(bootstrap: Bootstrap, options: MeshOptions, subscription:
       log: logger,
       wildcard,
       userAgentVersion: VERSION,
+      ...(lastGood !== undefined && { lastGood: resolvePath(lastGood) }),
     });
   const own = [options.clock, options.random].some((given) => given !== undefined);
   const extended = [options.filters, options.lbPolicies].some((given) => given !== undefined && given.length > 0);
-  const client = own || extended ? open(log) : shareClient(sharingKey(bootstrap, wildcard, VERSION), log, open);
+  const client = own || extended ? open(log) : shareClient(sharingKey(bootstrap, wildcard, VERSION, lastGood), log, open);
   return subscription.listeners === 'routes' ? new NamedRoutesSource(client, subscription.routeNames) : client;
 }

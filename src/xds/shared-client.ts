@@ -28,8 +28,8 @@ function registry(): Registry {
 }
 
 /** What must be equal for sharing: the whole bootstrap but where it was read, since names, credentials and providers are all in it. */
-export function sharingKey(bootstrap: Bootstrap, wildcard: boolean, version: string): string {
-  return `${version} ${fingerprint([wildcard, { ...bootstrap, origin: '' }])}`;
+export function sharingKey(bootstrap: Bootstrap, wildcard: boolean, version: string, lastGood?: string): string {
+  return `${version} ${fingerprint([wildcard, lastGood ?? '', { ...bootstrap, origin: '' }])}`;
 }
 
 /** A view of the client of this key; `open` makes the client when there is none. What the client logs goes to the loggers of all views. */
