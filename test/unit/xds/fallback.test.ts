@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { ConfigSourceConfig } from '../../../src/config/config-source.ts';
 import { settle } from '../../../src/testing/fake-clock.ts';
-import { FakeTransport, SERVER, bootstrap, fakeTypes, resource } from './fake-control-plane.ts';
+import { FakeTransport, FakeType, SERVER, bootstrap, fakeTypes, resource } from './fake-control-plane.ts';
 import type { FakeStream } from './fake-control-plane.ts';
 import { RecordingLogger, setup } from './setup.ts';
 import type { Setup } from './setup.ts';
@@ -196,8 +196,8 @@ describe('streams for single types (Envoy X-1)', () => {
   );
 
   test('virtual hosts have no state-of-the-world stream: the name fails with the reason', () => {
-    const types = [...Object.values(fakeTypes()), { ...fakeTypes().routes, kind: 'virtual-host' as const, typeUrl: 'x' }];
-    const { client } = setup({ types: types as never, bootstrap: bootstrap({ servers: [{ ...SERVER, aggregated: false }] }) });
+    const types = [...Object.values(fakeTypes()), new FakeType('virtual-host')];
+    const { client } = setup({ types, bootstrap: bootstrap({ servers: [{ ...SERVER, aggregated: false }] }) });
     client.want([{ kind: 'virtual-host', name: 'r/h' }]);
     const state = client.get('virtual-host', 'r/h');
     expect(state).toMatchObject({ status: 'failed', reason: expect.stringContaining('has no stream for resources of type virtual-host') });
