@@ -38,6 +38,7 @@ class Entry implements DemandedCluster {
 class RootDemand implements Demand {
   readonly lazy: boolean;
   readonly clusters = new Map<string, Entry>();
+  readonly scopes = new Map<string, { settled: boolean }>();
 
   constructor(lazy: boolean) {
     this.lazy = lazy;
@@ -74,8 +75,7 @@ export class Demands implements Alarm {
   cluster(root: string, name: string, source: ConfigSourceConfig | undefined, byHeader: boolean): void {
     if (this.#closed) return;
     const now = this.#options.clock.now();
-    let demand = this.#roots.get(root);
-    if (demand === undefined) this.#roots.set(root, (demand = new RootDemand(this.#options.lazy)));
+    const demand = this.#root(root);
     const known = demand.clusters.get(name);
     if (known !== undefined) {
       known.usedAt = now;
@@ -88,10 +88,31 @@ export class Demands implements Alarm {
     this.#options.changed();
   }
 
-  /** Notes which clusters were there: from now on updates wait for them. */
+  /** A call needs the routes of this scope. There are as many as the control plane names, so they are kept until it names them no more. */
+  scope(root: string, name: string): void {
+    if (this.#closed) return;
+    const { scopes } = this.#root(root);
+    if (scopes.has(name)) return;
+    scopes.set(name, { settled: false });
+    this.#options.changed();
+  }
+
+  /** Notes what is there: from now on updates wait for it. Scopes that are gone are forgotten. */
   settle(root: string, snapshot: Snapshot): void {
-    for (const entry of this.#roots.get(root)?.clusters.values() ?? [])
+    const demand = this.#roots.get(root);
+    if (demand === undefined) return;
+    for (const entry of demand.clusters.values())
       if (!entry.settled && snapshot.clusters.get(entry.name)?.ok === true) entry.settled = true;
+    if (demand.scopes.size === 0) return;
+    const there = new Map(
+      [...(snapshot.scopes?.values() ?? [])].flatMap((resolved) =>
+        resolved.ok ? resolved.scopes.map(({ scope, routes }) => [scope.name, routes] as const) : [],
+      ),
+    );
+    for (const [name, scope] of demand.scopes) {
+      if (there.get(name)?.ok === true) scope.settled = true;
+      else if (!there.has(name)) demand.scopes.delete(name);
+    }
   }
 
   onAlarm(): void {
@@ -140,7 +161,13 @@ export class Demands implements Alarm {
     const demand = this.#roots.get(entry.root);
     if (demand?.clusters.delete(entry.name) !== true) return;
     this.#count--;
-    if (demand.clusters.size === 0) this.#roots.delete(entry.root);
+    if (demand.clusters.size + demand.scopes.size === 0) this.#roots.delete(entry.root);
+  }
+
+  #root(name: string): RootDemand {
+    let demand = this.#roots.get(name);
+    if (demand === undefined) this.#roots.set(name, (demand = new RootDemand(this.#options.lazy)));
+    return demand;
   }
 
   #arm(): void {

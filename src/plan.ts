@@ -4,8 +4,10 @@
  */
 import type { HttpManagerConfig } from './config/listener.ts';
 import { ON_DEMAND_TIMEOUT_MS, onDemandAt } from './config/on-demand.ts';
-import type { FilterOverrides } from './config/routes.ts';
-import type { ResolvedRoutes, Snapshot } from './config/snapshot.ts';
+import { sameRoutes, sameScopes } from './config/resolve-scopes.ts';
+import type { FilterOverrides, RouteConfiguration } from './config/routes.ts';
+import type { ScopedRoutesConfig } from './config/scoped-routes.ts';
+import type { ResolvedRoutes, ResolvedScopes, Snapshot } from './config/snapshot.ts';
 import type { Attempt, Call, OutboundCall } from './core/call.ts';
 import type { Deps } from './core/extension.ts';
 import { failure, FAILURES } from './core/failure.ts';
@@ -22,8 +24,10 @@ import { inbound } from './inbound.ts';
 import { outbound } from './outbound.ts';
 import { answer } from './routing/answer.ts';
 import { mutateHeaders } from './routing/mutate-headers.ts';
-import type { RouteContext } from './routing/route-table.ts';
+import type { RouteContext, RouteMatcher } from './routing/route-table.ts';
 import { RouteTable } from './routing/route-table.ts';
+import type { ScopeEntry } from './routing/scoped-table.ts';
+import { ScopedTable } from './routing/scoped-table.ts';
 
 export interface PlanDeps {
   readonly deps: Deps;
@@ -36,13 +40,18 @@ export interface PlanDeps {
   observers(direction: Call['direction'], labels: TargetLabels, cluster: MeshCluster | undefined): ObserverSet;
 }
 
-export type Routed<T> = { readonly ok: true; readonly table: RouteTable<T> } | { readonly ok: false; readonly reason: string };
+export type Routed<T> = { readonly ok: true; readonly table: RouteMatcher<T> } | { readonly ok: false; readonly reason: string };
 
-interface Part {
-  readonly routes: ResolvedRoutes;
-  readonly clusters: readonly unknown[];
+interface Tables {
   readonly outbound: Routed<OutboundTarget>;
   readonly inbound: Routed<InboundTarget>;
+}
+
+interface Part extends Tables {
+  readonly routes: ResolvedRoutes | ResolvedScopes;
+  /** Of scoped routes: the tables of each route configuration. */
+  readonly byConfig?: ReadonlyMap<RouteConfiguration, Tables>;
+  readonly clusters: readonly unknown[];
 }
 
 /** The compiled form of one root. */
@@ -79,20 +88,39 @@ export function compile(snapshot: Snapshot, previous: RootPlan | undefined, plan
   for (const [manager, routes] of snapshot.routes) {
     const clusters = clusterConfigs(routes, snapshot);
     const before = previous?.part(manager);
-    if (before !== undefined && sameRoutes(before.routes, routes) && sameItems(before.clusters, clusters)) {
+    if (before !== undefined && sameRoutes(before.routes as ResolvedRoutes, routes) && sameItems(before.clusters, clusters)) {
       parts.set(manager, before);
       continue;
     }
     same = false;
     parts.set(manager, { routes, clusters, ...tables(manager, routes, snapshot, plan, assembled) });
   }
+  for (const [manager, scopes] of snapshot.scopes ?? []) {
+    const clusters = clusterConfigs(scopes, snapshot);
+    const before = previous?.part(manager);
+    const sameClusters = before !== undefined && sameItems(before.clusters, clusters);
+    if (sameClusters && sameScopes(before.routes as ResolvedScopes, scopes)) {
+      parts.set(manager, before);
+      continue;
+    }
+    same = false;
+    const tablesOf = (routes: ResolvedRoutes): Tables => tables(manager, routes, snapshot, plan, assembled);
+    const known = sameClusters ? before.byConfig : undefined;
+    const maker = new TargetMaker(manager, snapshot, plan, assembled);
+    const made = scopedTables(
+      scopes,
+      known,
+      tablesOf,
+      (scope) => maker.asleep(scope),
+      (scope, reason) => maker.withoutRoutes(scope, reason),
+    );
+    parts.set(manager, { routes: scopes, clusters, ...made });
+    if (scopes.ok && scopes.problems.length > 0)
+      plan.deps.log.warn('scopes are left out', { listener: snapshot.root, problems: scopes.problems.join('; ') });
+  }
   if (same && previous !== undefined) return previous;
   if (previous !== undefined) for (const [name, layers] of previous.assembled) assembled.set(name, layers);
   return new RootPlan(snapshot, parts, assembled);
-}
-
-function sameRoutes(a: ResolvedRoutes, b: ResolvedRoutes): boolean {
-  return a.ok ? b.ok && a.config === b.config : !b.ok && a.reason === b.reason;
 }
 
 function sameItems(a: readonly unknown[], b: readonly unknown[]): boolean {
@@ -100,7 +128,7 @@ function sameItems(a: readonly unknown[], b: readonly unknown[]): boolean {
 }
 
 /** What of the clusters a stack depends on: their configuration, or the reason why there is none; never their endpoints. */
-function clusterConfigs(routes: ResolvedRoutes, snapshot: Snapshot): readonly unknown[] {
+function clusterConfigs(routes: { readonly ok: boolean }, snapshot: Snapshot): readonly unknown[] {
   if (!routes.ok) return [];
   return Array.from(snapshot.clusters.values(), (cluster) => (cluster.ok ? cluster.config : cluster.reason));
 }
@@ -111,7 +139,7 @@ function tables(
   snapshot: Snapshot,
   plan: PlanDeps,
   assembled: Map<string, readonly string[]>,
-): { outbound: Routed<OutboundTarget>; inbound: Routed<InboundTarget> } {
+): Tables {
   if (!routes.ok) return { outbound: routes, inbound: routes };
   const maker = new TargetMaker(manager, snapshot, plan, assembled);
   const outboundTable = new RouteTable<OutboundTarget>(routes.config, (where) => maker.outbound(where));
@@ -122,6 +150,35 @@ function tables(
     outbound: { ok: true, table: outboundTable },
     inbound:
       inboundTable === undefined ? { ok: false, reason: 'an API listener serves no inbound traffic' } : { ok: true, table: inboundTable },
+  };
+}
+
+/** One table for each route configuration, whatever the number of scopes that have it; those of before are used again. */
+function scopedTables(
+  scopes: ResolvedScopes,
+  known: ReadonlyMap<RouteConfiguration, Tables> | undefined,
+  tablesOf: (routes: ResolvedRoutes) => Tables,
+  asleep: (scope: ScopedRoutesConfig) => OutboundTarget,
+  failed: (scope: ScopedRoutesConfig, reason: string) => OutboundTarget,
+): Tables & Pick<Part, 'byConfig'> {
+  if (!scopes.ok) return { outbound: scopes, inbound: scopes };
+  const byConfig = new Map<RouteConfiguration, Tables>();
+  const outboundScopes: ScopeEntry<OutboundTarget>[] = [];
+  const inboundScopes: ScopeEntry<InboundTarget>[] = [];
+  for (const { scope, routes } of scopes.scopes) {
+    const { key } = scope;
+    if (routes === undefined) outboundScopes.push({ key, content: { target: asleep(scope) } });
+    else if (!routes.ok) outboundScopes.push({ key, content: { target: failed(scope, routes.reason) } });
+    if (routes?.ok !== true) continue;
+    const made = byConfig.get(routes.config) ?? known?.get(routes.config) ?? tablesOf(routes);
+    byConfig.set(routes.config, made);
+    if (made.outbound.ok) outboundScopes.push({ key, content: { table: made.outbound.table } });
+    if (made.inbound.ok) inboundScopes.push({ key, content: { table: made.inbound.table } });
+  }
+  return {
+    byConfig,
+    outbound: { ok: true, table: new ScopedTable(scopes.builder, outboundScopes) },
+    inbound: { ok: true, table: new ScopedTable(scopes.builder, inboundScopes) },
   };
 }
 
@@ -180,6 +237,25 @@ class TargetMaker {
       demand: () => demands.cluster(root, clusterName, config?.source, byHeader),
     };
     return { ...this.#local(labels, notFound(`${awaits.what} is still awaited`, 503), ['cluster-not-found']), waiting: true, awaits };
+  }
+
+  /** The scope's routes are on demand, and nobody has asked for them (Envoy X-91). */
+  asleep(scope: ScopedRoutesConfig): OutboundTarget {
+    const { root } = this.#snapshot;
+    const { demands } = this.#plan;
+    const awaits: Awaited = {
+      what: `route configuration "${scope.routeConfigName ?? ''}" of scope "${scope.name}"`,
+      timeoutMs: ON_DEMAND_TIMEOUT_MS,
+      kind: FAILURES.routeNotFound,
+      demand: () => demands?.scope(root, scope.name),
+    };
+    return { ...this.withoutRoutes(scope, `${awaits.what} is still awaited`), waiting: true, awaits };
+  }
+
+  withoutRoutes({ routeConfigName = '' }: ScopedRoutesConfig, reason: string): OutboundTarget {
+    const labels = { listener: this.#snapshot.root, routeConfig: routeConfigName, virtualHost: '', route: '', cluster: '' };
+    const failed = failure(FAILURES.routeNotFound, reason);
+    return this.#local(Object.freeze(labels), { handle: () => Promise.resolve(failureReply(failed)) }, ['route-not-found']);
   }
 
   inbound(where: RouteContext): InboundTarget {

@@ -12,7 +12,7 @@ import type { Clusters } from './cluster/clusters.ts';
 import { splitAuthority } from './matching/host-patterns.ts';
 import type { PlanDeps, RootPlan } from './plan.ts';
 import { compile } from './plan.ts';
-import type { RouteTable } from './routing/route-table.ts';
+import type { RouteMatcher } from './routing/route-table.ts';
 
 export interface Root {
   readonly name: string;
@@ -30,7 +30,7 @@ export interface Root {
 }
 
 export type Lookup =
-  | { readonly status: 'ready'; readonly tables: readonly RouteTable<OutboundTarget>[]; readonly listener: string }
+  | { readonly status: 'ready'; readonly tables: readonly RouteMatcher<OutboundTarget>[]; readonly listener: string }
   | { readonly status: 'failed'; readonly reason: string }
   | { readonly status: 'waiting'; readonly asked: readonly string[] };
 
@@ -232,7 +232,7 @@ function isOutboundSocket(listener: ListenerConfig, port: number): boolean {
   return listener.api === undefined && listener.address?.port === port && listener.direction !== 'inbound';
 }
 
-function tablesOf(plan: RootPlan): readonly RouteTable<OutboundTarget>[] {
+function tablesOf(plan: RootPlan): readonly RouteMatcher<OutboundTarget>[] {
   return managersOf(plan.snapshot.listener).flatMap((manager) => {
     const routed = plan.outbound(manager);
     return routed?.ok === true ? [routed.table] : [];

@@ -5,6 +5,13 @@ export interface Demand {
   /** Subscription on demand: no cluster of a route is asked for before a call chooses it. */
   readonly lazy: boolean;
   readonly clusters: ReadonlyMap<string, DemandedCluster>;
+  /** Scopes on demand whose routes a call needed, by name. */
+  readonly scopes: ReadonlyMap<string, DemandedScope>;
+}
+
+export interface DemandedScope {
+  /** As for clusters. */
+  settled: boolean;
 }
 
 export interface DemandedCluster {
@@ -17,4 +24,4 @@ export interface DemandedCluster {
   settled: boolean;
 }
 
-export const NO_DEMAND: Demand = Object.freeze({ lazy: false, clusters: new Map() });
+export const NO_DEMAND: Demand = Object.freeze({ lazy: false, clusters: new Map(), scopes: new Map() });

@@ -2,6 +2,7 @@
 import type { ConfigSourceConfig } from './config-source.ts';
 import type { CidrConfig } from './matchers.ts';
 import type { RouteConfiguration } from './routes.ts';
+import type { ScopedRoutesRefConfig } from './scoped-routes.ts';
 import type { DownstreamTlsConfig } from './tls.ts';
 
 export interface ListenerConfig {
@@ -17,11 +18,13 @@ export interface ListenerConfig {
 }
 
 export interface HttpManagerConfig {
-  /** Exactly one of the two: a name to ask RDS for, or the routes themselves. */
+  /** One of three: a name to ask RDS for, the routes themselves, or `scopedRoutes`. */
   readonly routeConfigName: string | undefined;
   readonly routeConfig: RouteConfiguration | undefined;
   /** Where `routeConfigName` is fetched; absent: the aggregated stream. */
   readonly routesSource?: ConfigSourceConfig;
+  /** Routes that are chosen by headers of the request (Envoy X-91). */
+  readonly scopedRoutes?: ScopedRoutesRefConfig;
   /** In order, the router (terminal) last and included. */
   readonly filters: readonly HttpFilterConfig[];
   /** `common_http_protocol_options.max_stream_duration`; undefined: none. */

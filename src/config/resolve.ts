@@ -8,7 +8,9 @@ import { NO_DEMAND } from './demand.ts';
 import type { HttpManagerConfig, ListenerConfig } from './listener.ts';
 import { clustersInAdvance, clustersOfRoutes } from './on-demand.ts';
 import type { ResourceCache, ResourceKey } from './resource.ts';
-import type { ResolvedCluster, ResolvedRoutes, Snapshot } from './snapshot.ts';
+import { resolveScopes, routesOfScopes } from './resolve-scopes.ts';
+import type { ScopeWalk } from './resolve-scopes.ts';
+import type { ResolvedCluster, ResolvedRoutes, ResolvedScopes, Snapshot } from './snapshot.ts';
 
 export type Resolution =
   | { readonly status: 'complete'; readonly used: readonly ResourceKey[]; readonly snapshot: Snapshot }
@@ -32,20 +34,24 @@ export function managersOf(listener: ListenerConfig): readonly HttpManagerConfig
   return chains.flatMap((chain) => (chain.http === undefined ? [] : [chain.http]));
 }
 
-class Walk {
+class Walk implements ScopeWalk {
   readonly used: ResourceKey[] = [];
   readonly missing: ResourceKey[] = [];
-  readonly #cache: ResourceCache;
+  readonly cache: ResourceCache;
 
   constructor(cache: ResourceCache) {
-    this.#cache = cache;
+    this.cache = cache;
   }
 
   routes(manager: HttpManagerConfig): ResolvedRoutes | undefined {
     if (manager.routeConfig !== undefined) return { ok: true, config: manager.routeConfig };
-    const key: ResourceKey = { kind: 'routes', name: manager.routeConfigName ?? '', source: manager.routesSource };
+    return this.named(manager.routeConfigName ?? '', manager.routesSource);
+  }
+
+  named(name: string, source: ConfigSourceConfig | undefined): ResolvedRoutes | undefined {
+    const key: ResourceKey = { kind: 'routes', name, source };
     this.used.push(key);
-    const state = this.#cache.get('routes', key.name, key.source);
+    const state = this.cache.get('routes', key.name, key.source);
     if (state.status === 'present') return { ok: true, config: state.value };
     if (state.status === 'failed') return { ok: false, reason: `route configuration "${key.name}": ${state.reason}` };
     this.missing.push(key);
@@ -55,7 +61,7 @@ class Walk {
   cluster(name: string, source?: ConfigSourceConfig): ResolvedCluster | undefined {
     const key: ResourceKey = { kind: 'cluster', name, source };
     this.used.push(key);
-    const state = this.#cache.get('cluster', name, source);
+    const state = this.cache.get('cluster', name, source);
     if (state.status === 'failed') return { ok: false, reason: `cluster "${name}": ${state.reason}` };
     if (state.status === 'waiting') {
       this.missing.push(key);
@@ -65,7 +71,7 @@ class Walk {
     if (config.discovery.kind === 'static') return { ok: true, config, endpoints: config.discovery.endpoints, note: '' };
     const endpointsKey: ResourceKey = { kind: 'endpoints', name: config.discovery.serviceName, source: config.discovery.source };
     this.used.push(endpointsKey);
-    const endpoints = this.#cache.get('endpoints', endpointsKey.name, endpointsKey.source);
+    const endpoints = this.cache.get('endpoints', endpointsKey.name, endpointsKey.source);
     if (endpoints.status === 'present') return { ok: true, config, endpoints: endpoints.value, note: '' };
     if (endpoints.status === 'failed')
       return { ok: true, config, endpoints: undefined, note: `endpoints "${endpointsKey.name}": ${endpoints.reason}` };
@@ -104,7 +110,7 @@ export function refresh(
     const now = walk.cluster(name, demand.clusters.get(name)?.source);
     clusters.set(name, now?.ok === true ? now : before);
   }
-  walk.demanded(demand, snapshot.routes.values(), clusters);
+  walk.demanded(demand, [...snapshot.routes.values(), ...[...(snapshot.scopes?.values() ?? [])].flatMap(routesOfScopes)], clusters);
   return { used: walk.used, snapshot: { ...snapshot, clusters } };
 }
 
@@ -118,12 +124,26 @@ export function resolve(root: string, cache: ResourceCache, demand = NO_DEMAND):
 
   const routes = new Map<HttpManagerConfig, ResolvedRoutes>();
   const names = new Set<string>();
+  let scopes: Map<HttpManagerConfig, ResolvedScopes> | undefined;
+  const all: ResolvedRoutes[] = [];
   const managers = managersOf(state.value);
+  const took = (manager: HttpManagerConfig, resolved: ResolvedRoutes): void => {
+    all.push(resolved);
+    if (resolved.ok && !demand.lazy) for (const name of clustersInAdvance(resolved.config, manager)) names.add(name);
+  };
   for (const manager of managers) {
+    if (manager.scopedRoutes !== undefined) {
+      const inbound = state.value.api === undefined && state.value.direction !== 'outbound';
+      const resolved = resolveScopes(manager.scopedRoutes, walk, demand, inbound);
+      if (resolved === undefined) continue;
+      (scopes ??= new Map<HttpManagerConfig, ResolvedScopes>()).set(manager, resolved);
+      for (const one of routesOfScopes(resolved)) took(manager, one);
+      continue;
+    }
     const resolved = walk.routes(manager);
     if (resolved === undefined) continue;
     routes.set(manager, resolved);
-    if (resolved.ok && !demand.lazy) for (const name of clustersInAdvance(resolved.config, manager)) names.add(name);
+    took(manager, resolved);
   }
   const clusters = new Map<string, ResolvedCluster>();
   let served = false;
@@ -132,9 +152,9 @@ export function resolve(root: string, cache: ResourceCache, demand = NO_DEMAND):
     served ||= resolved?.ok === true;
     clusters.set(name, resolved ?? { ok: false, waiting: true, reason: `cluster "${name}" is still awaited` });
   }
-  walk.demanded(demand, routes.values(), clusters);
-  const snapshot: Snapshot = { root, listener: state.value, routes, clusters };
+  walk.demanded(demand, all, clusters);
+  const snapshot: Snapshot = { root, listener: state.value, routes, clusters, ...(scopes && { scopes }) };
   if (walk.missing.length === 0) return { status: 'complete', used: walk.used, snapshot };
-  const partial = served && routes.size === managers.length ? snapshot : undefined;
+  const partial = served && routes.size + (scopes?.size ?? 0) === managers.length ? snapshot : undefined;
   return { status: 'waiting', used: walk.used, missing: walk.missing, partial };
 }

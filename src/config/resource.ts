@@ -91,6 +91,11 @@ export interface ResourceTypes {
 /** Where configuration comes from: an xDS client, or a file. */
 export interface ResourceCache {
   get<K extends ResourceKind>(kind: K, name: string, source?: ConfigSourceConfig): ResourceState<ResourceTypes[K]>;
+  /**
+   * All scoped routes of a source, once its list has come: `name` is `*`, or an `xdstp:` collection. They are wanted under that name, and
+   * a change of any of them is a change of it. Absent: the source has none.
+   */
+  scopes?(name: string, source?: ConfigSourceConfig): ResourceState<readonly ResourceTypes['scoped-routes'][]>;
 }
 
 /** What changed; undefined: anything may have. */

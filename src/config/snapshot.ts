@@ -2,18 +2,39 @@
 import type { ClusterConfig } from './cluster.ts';
 import type { EndpointsConfig } from './endpoints.ts';
 import type { HttpManagerConfig, ListenerConfig } from './listener.ts';
+import type { ConfigSourceConfig } from './config-source.ts';
 import type { RouteConfiguration } from './routes.ts';
+import type { ScopeFragmentConfig, ScopedRoutesConfig } from './scoped-routes.ts';
 
 export interface Snapshot {
   readonly root: string;
   readonly listener: ListenerConfig;
-  /** Every connection manager of the listener with its routes; a failed RDS leaves a reason instead. */
+  /** Every connection manager of the listener that has no scoped routes, with its routes; a failed RDS leaves a reason instead. */
   readonly routes: ReadonlyMap<HttpManagerConfig, ResolvedRoutes>;
+  /** Every connection manager with scoped routes; absent when there is none. */
+  readonly scopes?: ReadonlyMap<HttpManagerConfig, ResolvedScopes>;
   /** Every cluster that a route names: one broken cluster never blocks the others. */
   readonly clusters: ReadonlyMap<string, ResolvedCluster>;
 }
 
 export type ResolvedRoutes = { readonly ok: true; readonly config: RouteConfiguration } | { readonly ok: false; readonly reason: string };
+
+export type ResolvedScopes =
+  | {
+      readonly ok: true;
+      readonly builder: readonly ScopeFragmentConfig[];
+      readonly routesSource: ConfigSourceConfig | undefined;
+      readonly scopes: readonly ResolvedScope[];
+      /** Scopes that are left out, and why. */
+      readonly problems: readonly string[];
+    }
+  | { readonly ok: false; readonly reason: string };
+
+export interface ResolvedScope {
+  readonly scope: ScopedRoutesConfig;
+  /** Undefined: on demand, and not there (yet). */
+  readonly routes: ResolvedRoutes | undefined;
+}
 
 export type ResolvedCluster =
   | {

@@ -34,6 +34,14 @@ export function headerReader(name: string, use: HeaderUse = 'route'): (head: Req
   return (head) => head.headers.get(name);
 }
 
+/** The first of several values, as it was sent; undefined when the header is absent. `name` in lower case, no pseudo header. */
+export function firstHeaderValue(head: RequestHead, name: string): string | undefined {
+  const joined = head.headers.get(name);
+  if (joined === undefined || !joined.includes(',')) return joined;
+  for (const [key, value] of head.headers.entries()) if (key.toLowerCase() === name) return value;
+  return joined;
+}
+
 const INT64_MIN = -(2n ** 63n);
 const INT64_MAX = 2n ** 63n - 1n;
 

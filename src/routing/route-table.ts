@@ -6,6 +6,7 @@ import type { RouteConfiguration, RouteEntryConfig, VirtualHostConfig, WeightedC
 import { NO_HEADER_MUTATION } from '../config/routes.ts';
 import type { RequestHead } from '../core/call.ts';
 import type { Random } from '../core/random.ts';
+import { firstHeaderValue } from '../matching/header.ts';
 import { CompiledRoute, Probe } from './compiled-route.ts';
 import { NONE, RouteIndex } from './route-index.ts';
 import { VirtualHosts } from './virtual-hosts.ts';
@@ -63,7 +64,7 @@ class Leaves<T> {
 
   pick(probe: Probe): T {
     if (this.#choice !== undefined) return this.#entry(this.#choice.choose(probe.value, probe.head.protocol));
-    if (this.#header !== undefined) return this.#named(firstValue(probe.head, this.#header));
+    if (this.#header !== undefined) return this.#named(firstHeaderValue(probe.head, this.#header) ?? ''); // R-30
     return (this.#only ??= this.#make(this.#where));
   }
 
@@ -80,14 +81,6 @@ class Leaves<T> {
     this.#byName.set(clusterName, made);
     return made;
   }
-}
-
-/** `cluster_header` takes the first of several values (R-30). */
-function firstValue(head: RequestHead, name: string): string {
-  const joined = head.headers.get(name) ?? '';
-  if (!joined.includes(',')) return joined;
-  for (const [key, value] of head.headers.entries()) if (key.toLowerCase() === name) return value;
-  return joined;
 }
 
 class HostRoutes<T> {
@@ -172,7 +165,13 @@ const TO_HTTPS: RouteEntryConfig = Object.freeze({
   filterOverrides: {},
 } as const);
 
-export class RouteTable<T> {
+/** Something to ask for the target of a call: the table of one route configuration, or of several (`scoped-table.ts`). */
+export interface RouteMatcher<T> {
+  /** The target, or undefined when nothing matches. Sets `call.matchedLength` for `prefix_rewrite`. */
+  match(call: Matchable, random: Random): T | undefined;
+}
+
+export class RouteTable<T> implements RouteMatcher<T> {
   readonly config: RouteConfiguration;
   readonly #hosts: VirtualHosts<HostRoutes<T>>;
 
@@ -185,7 +184,7 @@ export class RouteTable<T> {
     );
   }
 
-  /** The target, or undefined when no virtual host or no route matches (R-9). Sets `call.matchedLength` for `prefix_rewrite`. */
+  /** Undefined when no virtual host or no route matches (R-9). */
   match(call: Matchable, random: Random): T | undefined {
     return this.#hosts.find(call.head.authority)?.match(call, random);
   }

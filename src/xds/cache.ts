@@ -16,6 +16,7 @@ import type {
 import { GrpcStatus, grpcStatusName } from '../core/status.ts';
 import { Entry, EntryAlarm, WAITING, describeEntry, stopTimer } from './cache-entry.ts';
 import type { ResourceOwner, ServerTraits } from './cache-entry.ts';
+import { tellCollections } from './collections.ts';
 import { isCollection, inCollection } from './names.ts';
 import type { KnownResource, Outcome, Update } from './session.ts';
 
@@ -96,7 +97,7 @@ export class XdsCache implements ResourceCache {
   names(kind: ResourceKind): readonly string[] {
     const names: string[] = [];
     for (const entry of this.#of(kind).values())
-      if (entry.state.status === 'present' && entry.status !== 'DOES_NOT_EXIST') names.push(entry.name);
+      if (entry.state.status === 'present' && entry.status !== 'DOES_NOT_EXIST' && !isCollection(entry.name)) names.push(entry.name);
     return names;
   }
 
@@ -180,6 +181,7 @@ export class XdsCache implements ResourceCache {
         if (this.#applyAbsence(entry, update.wildcard)) changed.push(keyOf(entry));
       }
     }
+    if (kind === 'scoped-routes') changed.push(...tellCollections(this.#of(kind).values(), changed, update, server, this.#options.clock));
     return changed;
   }
 

@@ -26,7 +26,7 @@ import type { Entry, ServerTraits } from './cache-entry.ts';
 import type { FeedConfig } from './feed.ts';
 import { FeedPool } from './feed-pool.ts';
 import { LastGood } from './last-good-use.ts';
-import { authorityOf, canonicalName, listenerCandidates, serverListenerName } from './names.ts';
+import { EVERYTHING, authorityOf, canonicalName, inCollection, listenerCandidates, serverListenerName } from './names.ts';
 import type { DecodeContext, ResourceType } from './resource-type.ts';
 import { Servers } from './servers.ts';
 import type { Transports } from './servers.ts';
@@ -40,6 +40,7 @@ const CLIENT_FEATURES = [
   'xds.config.supports-resource-ttl',
 ];
 const NONE: ReadonlySet<ResourceKind> = new Set();
+const SIDECAR: ReadonlySet<ResourceKind> = new Set(['listener', 'cluster']);
 
 export interface XdsClientOptions {
   readonly bootstrap: Bootstrap;
@@ -97,7 +98,7 @@ export class XdsClient implements ConfigSource {
       path: options.pathTransport ?? missing('file'),
     });
     this.#static = new StaticResources(bootstrap.staticResources, types, context, bootstrap.origin);
-    this.#wildcard = options.wildcard ? new Set(types.filter(({ fullState }) => fullState).map(({ kind }) => kind)) : NONE;
+    this.#wildcard = options.wildcard ? SIDECAR : NONE;
     this.#pool = new FeedPool({
       clock,
       random,
@@ -129,6 +130,19 @@ export class XdsClient implements ConfigSource {
     const from = this.#sourceOf(kind, source);
     if (from === 'none') return { status: 'failed', reason: `the bootstrap has no ${kind} "${name}" and no source of others` };
     return this.#spaces.get(from?.id ?? '')?.cache.get(kind, canonical) ?? { status: 'waiting' };
+  }
+
+  scopes(name: string, source?: ConfigSourceConfig): ResourceState<readonly ResourceTypes['scoped-routes'][]> {
+    const collection = canonicalName(name);
+    const list = this.get('scoped-routes', collection, source);
+    const cache = this.#spaces.get(source?.id ?? '')?.cache;
+    if (list.status !== 'present' || cache === undefined) return list as ResourceState<never>;
+    const members = cache.names('scoped-routes').filter((member) => inCollection(member, new Set([collection])));
+    const values = members.flatMap((member) => {
+      const state = cache.get('scoped-routes', member);
+      return state.status === 'present' ? [state.value] : [];
+    });
+    return { status: 'present', value: values, version: list.version };
   }
 
   want(keys: readonly ResourceKey[]): void {
@@ -220,6 +234,8 @@ export class XdsClient implements ConfigSource {
       this.#main.cache.remove(kind, name, false);
       return;
     }
+    // The legacy wildcard cannot be taken back (Envoy X-50): what was subscribed whole stays, and is known when it is wanted again.
+    if (name === EVERYTHING) return;
     const { space, authority } = place;
     space.cache.remove(kind, name, authority.isWildcard(kind));
     if (!authority.has(kind, name)) return;

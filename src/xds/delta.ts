@@ -5,7 +5,7 @@
 import type { ResourceKind } from '../config/resource.ts';
 import type { DeltaDiscoveryRequest, DeltaDiscoveryResponse, WrappedResource } from '../proto/discovery.ts';
 import { INVALID_ARGUMENT, Intake, NackMemory, ttlMilliseconds } from './intake.ts';
-import { canonicalName, inCollection } from './names.ts';
+import { EVERYTHING, canonicalName, inCollection } from './names.ts';
 import type { ResourceType } from './resource-type.ts';
 import type { Receipt, Session, SessionOptions, Update } from './session.ts';
 
@@ -59,7 +59,9 @@ export class DeltaSession implements Session {
     if (added.length === 0 && removed.length === 0) return undefined;
     for (const name of added) state.names.add(name);
     for (const name of removed) state.names.delete(name);
-    return this.#request(state, added, removed, undefined);
+    // Envoy X-53: as above.
+    const everything = !state.opened && added.length === 1 && added[0] === EVERYTHING;
+    return this.#request(state, everything ? [] : added, removed, undefined);
   }
 
   reply(typeUrl: string): DeltaDiscoveryRequest | undefined {
@@ -93,7 +95,11 @@ export class DeltaSession implements Session {
     this.#current = undefined;
     const { nack, repeats } = memory.conclude(type.typeUrl, intake);
     state.owed = { nonce: response.nonce, nack };
-    return { update: { ...updateOf(state, response.systemVersionInfo, intake), listed: state.wildcard }, nack, repeats };
+    return {
+      update: { ...updateOf(state, response.systemVersionInfo, intake), listed: state.wildcard || state.names.has(EVERYTHING) },
+      nack,
+      repeats,
+    };
   }
 
   partial(): Update | undefined {

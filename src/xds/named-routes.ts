@@ -70,6 +70,10 @@ export class NamedRoutesSource implements ConfigSource {
     return this.#listener(name) as ResourceState<ResourceTypes[K]>;
   }
 
+  scopes(name: string, source?: ConfigSourceConfig): ResourceState<readonly ResourceTypes['scoped-routes'][]> {
+    return this.#inner.scopes?.(name, source) ?? { status: 'waiting' };
+  }
+
   want(keys: readonly ResourceKey[]): void {
     const theirs: ResourceKey[] = [];
     const kept = new Map<string, ResourceState<ListenerConfig>>();

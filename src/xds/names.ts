@@ -74,13 +74,17 @@ export function collectionOf(name: string): string | undefined {
   return `xdstp://${parts[1]}${path.slice(0, slash + 1)}*${parts[3] === undefined || parts[3] === '' ? '' : `?${parts[3]}`}`;
 }
 
-/** `xdstp://authority/type/path/*`. */
+/** The name that stands for all resources of a type (Envoy X-50). */
+export const EVERYTHING = '*';
+
+/** `xdstp://authority/type/path/*`, or everything. */
 export function isCollection(name: string): boolean {
-  return name.startsWith('xdstp:') && /\/\*(?:[?#]|$)/.test(name);
+  return name === EVERYTHING || (name.startsWith('xdstp:') && /\/\*(?:[?#]|$)/.test(name));
 }
 
 /** Whether one of `names` is the collection that `name` is in. */
 export function inCollection(name: string, names: { has(name: string): boolean }): boolean {
+  if (names.has(EVERYTHING)) return name !== EVERYTHING;
   const collection = collectionOf(name);
   return collection !== undefined && collection !== name && names.has(collection);
 }

@@ -1,6 +1,13 @@
 /** REGISTRY of xDS resource types: a new type is one decoder and one line here. Loads the protobuf runtime. */
 import { TYPE_URLS } from '../config/resource.ts';
-import { decodeCluster, decodeEndpointsInSteps, decodeEndpointsResource, decodeListener, decodeRoutes } from './decode/resource.ts';
+import {
+  decodeCluster,
+  decodeEndpointsInSteps,
+  decodeEndpointsResource,
+  decodeListener,
+  decodeRoutes,
+  decodeScopedRoutes,
+} from './decode/resource.ts';
 import type { ResourceType } from './resource-type.ts';
 
 const LISTENER: ResourceType<'listener'> = { kind: 'listener', typeUrl: TYPE_URLS.listener, fullState: true, decode: decodeListener };
@@ -14,4 +21,11 @@ const ENDPOINTS: ResourceType<'endpoints'> = {
   decodeInSteps: decodeEndpointsInSteps,
 };
 
-export const RESOURCE_TYPES: readonly ResourceType[] = [LISTENER, ROUTES, CLUSTER, ENDPOINTS];
+const SCOPED_ROUTES: ResourceType<'scoped-routes'> = {
+  kind: 'scoped-routes',
+  typeUrl: TYPE_URLS['scoped-routes'],
+  fullState: true,
+  decode: decodeScopedRoutes,
+};
+
+export const RESOURCE_TYPES: readonly ResourceType[] = [LISTENER, SCOPED_ROUTES, ROUTES, CLUSTER, ENDPOINTS];

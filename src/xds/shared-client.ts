@@ -121,6 +121,10 @@ class ClientView implements ConfigSource {
     return this.#shared.client.get(kind, name, source);
   }
 
+  scopes(name: string, source?: ConfigSourceConfig): ResourceState<readonly ResourceTypes['scoped-routes'][]> {
+    return this.#shared.client.scopes?.(name, source) ?? { status: 'waiting' };
+  }
+
   want(keys: readonly ResourceKey[]): void {
     if (this.#closed) return;
     const wanted = new Map(keys.map((key) => [idOf(key), key] as const));

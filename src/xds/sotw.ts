@@ -8,7 +8,7 @@ import { RESOURCE_TYPE_URL, decodeWrappedResource } from '../proto/discovery.ts'
 import type { DiscoveryRequest, DiscoveryResponse, WrappedResource } from '../proto/discovery.ts';
 import { INVALID_ARGUMENT, Intake, NackMemory, reasonOf, ttlMilliseconds } from './intake.ts';
 import type { Entry } from './intake.ts';
-import { canonicalName, inCollection } from './names.ts';
+import { EVERYTHING, canonicalName, inCollection } from './names.ts';
 import type { ResourceType } from './resource-type.ts';
 import type { Receipt, Session, SessionOptions, Update } from './session.ts';
 
@@ -35,6 +35,11 @@ class TypeState {
   }
 
   readonly wants = (name: string): boolean => this.wildcard || this.names.has(name) || inCollection(name, this.names);
+
+  /** All resources of the type are taken, whether that was said by configuration or by the name that means it. */
+  get whole(): boolean {
+    return this.wildcard || this.names.has(EVERYTHING);
+  }
 
   namesChanged(): boolean {
     return this.sent === undefined || this.sent.length !== this.names.size || !this.sent.every((name) => this.names.has(name));
@@ -118,7 +123,7 @@ export class SotwSession implements Session {
     // With an unreadable entry nobody can say which names are absent.
     const complete = fullState && intake.nameless.length === 0;
     const { outcomes, seen: present } = intake;
-    const { wildcard } = state;
+    const { whole: wildcard } = state;
     return {
       update: { kind, version: response.versionInfo, outcomes, present, complete, wildcard, listed: complete && wildcard },
       nack,
@@ -153,8 +158,9 @@ export class SotwSession implements Session {
   }
 
   #request(state: TypeState, nack: string | undefined): DiscoveryRequest {
-    const resourceNames = [...state.names];
-    state.sent = resourceNames;
+    state.sent = [...state.names];
+    // The legacy wildcard: servers of all ages know what an empty list means (Envoy X-50).
+    const resourceNames = state.sent.length === 1 && state.names.has(EVERYTHING) ? [] : state.sent;
     const node = this.#nodeSent ? undefined : this.#options.node;
     this.#nodeSent = true;
     return {

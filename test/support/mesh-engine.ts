@@ -123,6 +123,18 @@ export class FakeSource implements ConfigSource {
     return this;
   }
 
+  /** Undefined until a scope was put, or `scopesThere` was set. */
+  scopesThere = false;
+
+  scopes(name: string): ResourceState<readonly ResourceTypes['scoped-routes'][]> {
+    const listed = this.#states.get(`scoped-routes ${name}`);
+    if (listed?.status === 'failed') return listed;
+    const values = [...this.#states].flatMap(([id, state]) =>
+      id.startsWith('scoped-routes ') && state.status === 'present' ? [state.value as ResourceTypes['scoped-routes']] : [],
+    );
+    return this.scopesThere || values.length > 0 ? { status: 'present', value: values, version: '1' } : { status: 'waiting' };
+  }
+
   wait(kind: ResourceKind, name: string): this {
     this.#states.delete(`${kind} ${name}`);
     return this;

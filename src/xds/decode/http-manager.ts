@@ -8,6 +8,7 @@ import { httpFilters } from './filters.ts';
 import type { FilterDirection } from './filters.ts';
 import { routeConfiguration } from './routes.ts';
 import type { Scope } from './scope.ts';
+import { scopedRoutes } from './scoped-routes.ts';
 import { survey } from './survey.ts';
 import { milliseconds } from './values.ts';
 
@@ -17,7 +18,7 @@ function routesOf(
   manager: HttpConnectionManager,
   path: string,
   scope: Scope,
-): Pick<HttpManagerConfig, 'routeConfig' | 'routeConfigName' | 'routesSource'> {
+): Pick<HttpManagerConfig, 'routeConfig' | 'routeConfigName' | 'routesSource' | 'scopedRoutes'> {
   const specifier = manager.routeSpecifier;
   if (specifier.case === 'routeConfig') {
     return { routeConfigName: undefined, routeConfig: routeConfiguration(specifier.value, `${path}.route_config`, scope) };
@@ -27,10 +28,11 @@ function routesOf(
     if (specifier.value.routeConfigName === '') throw new ConfigProblem(`${path}.rds.route_config_name`, 'must not be empty');
     return { routeConfigName: specifier.value.routeConfigName, routeConfig: undefined, ...(source && { routesSource: source }) };
   }
-  throw new ConfigProblem(
-    path,
-    specifier.case === 'scopedRoutes' ? 'scoped_routes are not supported' : 'neither rds nor route_config is set',
-  );
+  if (specifier.case === 'scopedRoutes') {
+    const scopes = scopedRoutes(specifier.value, `${path}.scoped_routes`, scope);
+    return { routeConfigName: undefined, routeConfig: undefined, scopedRoutes: scopes };
+  }
+  throw new ConfigProblem(path, 'neither rds, route_config nor scoped_routes is set');
 }
 
 /**

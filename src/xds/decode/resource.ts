@@ -5,10 +5,12 @@ import type { ListenerConfig } from '../../config/listener.ts';
 import { ConfigProblem, TYPE_URLS } from '../../config/resource.ts';
 import type { ResourceKind } from '../../config/resource.ts';
 import type { RouteConfiguration } from '../../config/routes.ts';
+import type { ScopedRoutesConfig } from '../../config/scoped-routes.ts';
 import type { Message } from '../../proto/any.ts';
 import type { Cluster } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.js';
 import type { Listener } from '../../proto/gen/envoy/config/listener/v3/listener_pb.js';
 import type { RouteConfiguration as RouteConfigurationMessage } from '../../proto/gen/envoy/config/route/v3/route_pb.js';
+import type { ScopedRouteConfiguration } from '../../proto/gen/envoy/config/route/v3/scoped_route_pb.js';
 import type { DecodeContext, Decoded } from '../resource-type.ts';
 import { cluster } from './cluster.ts';
 import { decodeEndpoints, endpointsInSteps } from './endpoints.ts';
@@ -16,6 +18,7 @@ import { freeze } from './freeze.ts';
 import { listener } from './listener.ts';
 import { routeConfiguration } from './routes.ts';
 import { Scope } from './scope.ts';
+import { scopedRouteConfiguration } from './scoped-routes.ts';
 import { survey } from './survey.ts';
 
 /** Configuration, its virtual hosts, each of them, its routes, each of them. */
@@ -58,6 +61,12 @@ export function decodeRoutes(bytes: Uint8Array, context: DecodeContext): Decoded
 
 export function decodeCluster(bytes: Uint8Array, context: DecodeContext): Decoded<ClusterConfig> {
   return bounded('cluster', context, (scope) => freeze(cluster(surveyed<Cluster>('cluster', bytes, scope), scope)));
+}
+
+export function decodeScopedRoutes(bytes: Uint8Array, context: DecodeContext): Decoded<ScopedRoutesConfig> {
+  return bounded('scoped-routes', context, (scope) =>
+    freeze(scopedRouteConfiguration(surveyed<ScopedRouteConfiguration>('scoped-routes', bytes, scope), '', scope), ROUTE_DEPTH + 1),
+  );
 }
 
 /** Not frozen: there are many, and they are handed to pickers as they are. */

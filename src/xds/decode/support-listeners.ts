@@ -77,7 +77,7 @@ export const LISTENER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
         http_filters:
           '`router`, `rbac`, `on_demand`; `grpc_stats`, `grpc_web`, `grpc_http1_bridge` and `cors` have no effect and are recorded; others reject unless they are optional.',
         rds: 'Over ADS.',
-        scoped_routes: 'Rejects the resource.',
+        scoped_routes: 'Scopes by headers; a key that two scopes have belongs to the first.',
         common_http_protocol_options: 'Only `max_stream_duration`.',
         xff_num_trusted_hops: 'Rejects the resource, on outbound socket listeners it is recorded (gRPC rule 5).',
         original_ip_detection_extensions: 'As `xff_num_trusted_hops`.',
@@ -129,6 +129,29 @@ export const LISTENER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
         config_discovery: 'Rejects, unless the filter is optional.',
       }),
     },
+  },
+  'envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes': {
+    fields: {
+      ...read('name', 'scope_key_builder', 'rds_config_source', 'scoped_rds'),
+      ...notes({ scoped_route_configurations_list: 'Two scopes with one key reject the resource.' }),
+    },
+  },
+  'envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder': { fields: read('fragments') },
+  'envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder': {
+    fields: read('header_value_extractor'),
+  },
+  'envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor': {
+    fields: { ...read('name', 'element_separator', 'element'), ...notes({ index: 'Above 0 only with an `element_separator`.' }) },
+  },
+  'envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes.ScopeKeyBuilder.FragmentBuilder.HeaderValueExtractor.KvElement':
+    {
+      fields: read('separator', 'key'),
+    },
+  'envoy.extensions.filters.network.http_connection_manager.v3.ScopedRouteConfigurationsList': {
+    fields: read('scoped_route_configurations'),
+  },
+  'envoy.extensions.filters.network.http_connection_manager.v3.ScopedRds': {
+    fields: read('scoped_rds_config_source', 'srds_resources_locator'),
   },
   'envoy.extensions.filters.network.http_connection_manager.v3.Rds': { fields: read('config_source', 'route_config_name') },
 };

@@ -25,6 +25,14 @@ export const ROUTE_SUPPORT: Readonly<Record<string, MessageSupport>> = {
       ...skip('Not traffic.', 'metadata'),
     },
   },
+  [`${ROUTE}.ScopedRouteConfiguration`]: {
+    fields: {
+      ...read('name', 'route_configuration_name', 'route_configuration', 'key'),
+      ...notes({ on_demand: 'The routes are asked for with the first call of the scope; on the inbound side at once.' }),
+    },
+  },
+  [`${ROUTE}.ScopedRouteConfiguration.Key`]: { fields: read('fragments') },
+  [`${ROUTE}.ScopedRouteConfiguration.Key.Fragment`]: { fields: read('string_key') },
   [`${ROUTE}.VirtualHost`]: {
     fields: {
       ...read('name', 'routes', 'require_tls', ...MUTATIONS, 'typed_per_filter_config', 'include_request_attempt_count'),

@@ -32,6 +32,24 @@ describe('all types (§4.1)', () => {
 
 const ON_DEMAND = 'type.googleapis.com/envoy.extensions.filters.http.on_demand.v3';
 const onDemand = (config: Json): Json => ({ name: 'od', typed_config: { '@type': `${ON_DEMAND}.OnDemand`, ...config } });
+const ADS = { ads: {} };
+const KEY = (...parts: readonly string[]): Json => ({ key: { fragments: parts.map((string_key) => ({ string_key })) } });
+const extract = (change: Json): Json => ({ scope_key_builder: { fragments: [{ header_value_extractor: { name: 'x', ...change } }] } });
+const scopeOf = (name: string, key: string): Json => ({ name, route_configuration_name: 'r', ...KEY(key) });
+const inline = (...list: readonly Json[]): Json => ({ scoped_route_configurations_list: { scoped_route_configurations: list } });
+const scoped = (change: Json): Json =>
+  apiListener({
+    rds: undefined,
+    scoped_routes: {
+      name: 's',
+      ...extract({ index: 0 }),
+      rds_config_source: ADS,
+      scoped_rds: { scoped_rds_config_source: ADS },
+      ...change,
+    },
+  });
+const SCOPES = 'api_listener.api_listener.scoped_routes';
+const FRAGMENT = `${SCOPES}.scope_key_builder.fragments[0].header_value_extractor`;
 const HCM_AT = 'api_listener.api_listener';
 
 describe('listeners of clients (§4.2)', () => {
@@ -63,6 +81,41 @@ describe('listeners of clients (§4.2)', () => {
         api_listener: { api_listener: { '@type': HCM_TYPE, route_config: routes({ match: {} }), http_filters: [ROUTER_FILTER] } },
       },
       `${HCM_AT}.route_config.virtual_hosts[0].routes[0].match`,
+    ],
+    ['X-91', 'scopes, discovered', scoped({}), 'accepted'],
+    ['X-91', 'scopes in a list', scoped({ scoped_rds: undefined, ...inline(scopeOf('a', 'x'), scopeOf('b', 'y')) }), 'accepted'],
+    ['X-91', 'no scopes', scoped({ scoped_rds: undefined }), `${SCOPES}: neither scoped_rds`],
+    ['X-91', 'scopes from nowhere', scoped({ scoped_rds: {} }), `${SCOPES}.scoped_rds.scoped_rds_config_source`],
+    ['X-91', 'their routes from nowhere', scoped({ rds_config_source: undefined }), `${SCOPES}.rds_config_source`],
+    [
+      'X-91',
+      'a list that needs no source',
+      scoped({
+        rds_config_source: undefined,
+        scoped_rds: undefined,
+        ...inline({ name: 'a', ...KEY('x'), route_configuration: { name: 'r' } }),
+      }),
+      'accepted',
+    ],
+    ['X-91', 'no key builder', scoped({ scope_key_builder: {} }), `${SCOPES}.scope_key_builder.fragments`],
+    [
+      'X-91',
+      'a fragment of nothing',
+      scoped({ scope_key_builder: { fragments: [{}] } }),
+      `${SCOPES}.scope_key_builder.fragments[0]: header_value_extractor`,
+    ],
+    ['X-91', 'neither index nor element', scoped(extract({})), `${FRAGMENT}: neither`],
+    ['X-91', 'an index without a separator', scoped(extract({ index: 1 })), `${FRAGMENT}.index`],
+    ['X-91', 'an index with one', scoped(extract({ index: 1, element_separator: ',' })), 'accepted'],
+    ['X-91', 'no header', scoped(extract({ name: '', index: 0 })), `${FRAGMENT}.name`],
+    ['X-91', 'an element', scoped(extract({ element: { key: 'k', separator: '=' } })), 'accepted'],
+    ['X-91', 'an element without a key', scoped(extract({ element: { separator: '=' } })), `${FRAGMENT}.element.key`],
+    ['X-91', 'an element without a separator', scoped(extract({ element: { key: 'k' } })), `${FRAGMENT}.element.separator`],
+    [
+      'X-91',
+      'one key twice in a list',
+      scoped({ scoped_rds: undefined, ...inline(scopeOf('a', 'x'), scopeOf('b', 'x')) }),
+      `${SCOPES}.scoped_route_configurations_list.scoped_route_configurations[1].key: scope "a"`,
     ],
     ['X-95', 'the on_demand filter', apiListener({ http_filters: [onDemand({}), ROUTER_FILTER] }), 'accepted'],
     [
@@ -296,6 +349,28 @@ describe('listeners of servers (§4.3)', () => {
       'system roots',
       serverTls({}, { tls_certificate_provider_instance: { instance_name: 'default' }, validation_context: { system_root_certs: {} } }),
       `${S}.common_tls_context.validation_context.system_root_certs`,
+    ],
+  ]);
+});
+
+describe('scoped route configurations (X-91)', () => {
+  check('scoped-routes', [
+    ['X-91', 'routes by name', scopeOf('a', 'x'), 'accepted'],
+    ['X-91', 'routes of its own', { name: 'a', ...KEY('x', ''), route_configuration: { name: 'r' }, on_demand: true }, 'accepted'],
+    ['X-91', 'no name', { route_configuration_name: 'r', ...KEY('x') }, 'name: must not be empty'],
+    ['X-91', 'no key', { name: 'a', route_configuration_name: 'r' }, 'key.fragments: a scope needs a key'],
+    ['X-91', 'a fragment of nothing', { name: 'a', route_configuration_name: 'r', key: { fragments: [{}] } }, 'key.fragments[0]'],
+    ['X-91', 'no routes', { name: 'a', ...KEY('x') }, ': neither route_configuration'],
+    ['X-91', 'both', { name: 'a', ...KEY('x'), route_configuration_name: 'r', route_configuration: { name: 'r' } }, ': only one of'],
+    [
+      'X-91',
+      'routes of its own are validated',
+      {
+        name: 'a',
+        ...KEY('x'),
+        route_configuration: { name: 'r', virtual_hosts: [{ name: 'v', domains: ['*'], routes: [{ match: {} }] }] },
+      },
+      'route_configuration.virtual_hosts[0].routes[0].match',
     ],
   ]);
 });

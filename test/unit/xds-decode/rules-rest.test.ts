@@ -29,7 +29,7 @@ test.each<[rule: string, kind: ResourceKind, resource: Json, expected: string]>(
     '6 scoped routes',
     'listener',
     { name: 'x', api_listener: { api_listener: { '@type': HCM_TYPE, scoped_routes: { name: 's' }, http_filters: [ROUTER_FILTER] } } },
-    `${HCM_AT}: scoped_routes`,
+    `${HCM_AT}.scoped_routes.scope_key_builder.fragments`,
   ],
   [
     '7 a known filter that cannot be read, though optional',

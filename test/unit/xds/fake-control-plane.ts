@@ -126,7 +126,7 @@ export class FakeType<K extends ResourceKind> implements ResourceType<K> {
   constructor(kind: K) {
     this.kind = kind;
     this.typeUrl = TYPE_URLS[kind];
-    this.fullState = kind === 'listener' || kind === 'cluster';
+    this.fullState = kind === 'listener' || kind === 'cluster' || kind === 'scoped-routes';
   }
 
   decode(bytes: Uint8Array, context: DecodeContext): Decoded<never> {
