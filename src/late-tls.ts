@@ -1,5 +1,8 @@
 /** TLS contexts made on first need: what watches certificate files is loaded only by processes whose configuration asks for TLS. */
 import type { CertificateProviderConfig } from './config/bootstrap.ts';
+import type { ConfigSourceConfig } from './config/config-source.ts';
+import type { ResourceState } from './config/resource.ts';
+import type { SecretConfig } from './config/secret.ts';
 import type { DownstreamTlsConfig, UpstreamTlsConfig } from './config/tls.ts';
 import type { Clock } from './core/clock.ts';
 import type { Logger } from './core/log.ts';
@@ -11,6 +14,8 @@ export interface LateTlsOptions {
   readonly providers: Readonly<Record<string, CertificateProviderConfig>>;
   readonly clock: Clock;
   readonly log: Logger;
+  /** State of a Secret; absent where there is no SDS. */
+  readonly secret?: (name: string, source: ConfigSourceConfig | undefined) => ResourceState<SecretConfig>;
 }
 
 export class LateTls implements TlsSupply {
@@ -27,6 +32,10 @@ export class LateTls implements TlsSupply {
 
   server(config: DownstreamTlsConfig): ServerSecurity {
     return this.#made().server(config);
+  }
+
+  refresh(): void {
+    this.#contexts?.refresh?.();
   }
 
   async close(): Promise<void> {

@@ -41,6 +41,8 @@ import { Patience, Waiter, Waiters } from './waiters.ts';
 export interface TlsSupply {
   client(config: UpstreamTlsConfig): ClientSecurity;
   server(config: DownstreamTlsConfig): ServerSecurity;
+  /** Secrets of the source may have changed. */
+  refresh?(): void;
   close(): void | Promise<void>;
 }
 
@@ -151,7 +153,13 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     this.#tls = tls;
     const roots = new Roots(source, this.clusters, plan, () => this.#changed(), this.asked);
     this.roots = roots;
-    source.onChange(() => this.#lane.run(() => roots.sync()));
+    source.onChange((changes) =>
+      this.#lane.run(() => {
+        // Before the clusters, which may be made in this step and must find the secrets of now.
+        if (changes === undefined || changes.some(({ kind }) => kind === 'secret')) tls.refresh?.();
+        roots.sync();
+      }),
+    );
     for (const host of include === undefined ? [] : exactHosts(include.patterns))
       for (const name of source.candidates(host)) roots.demand(name);
     for (const name of include === undefined ? source.listeners() : []) roots.demand(name);

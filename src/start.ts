@@ -114,7 +114,7 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
     const engine = makeEngine(options, clock, log, source.startTimeout);
     const { patterns, rule } = includeOf(options.include, environment, source.include, 'mesh.yaml hosts');
     engine.includeRule = rule;
-    engine.attach(source, patterns, new LateTls({ providers: source.certificateProviders, clock, log }));
+    engine.attach(source, patterns, lateTls(source, source.certificateProviders, clock, log));
     return { engine, attached: Promise.resolve() };
   }
   const bootstrap = withControlPlane(withProtocol(configuration.bootstrap, protocol), options.controlPlane, env);
@@ -124,10 +124,14 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
   engine.include = patterns;
   engine.includeRule = rule;
   const attached = openXds({ bootstrap, options, subscription, lastGood }, engine).then((source) =>
-    engine.attach(source, patterns, new LateTls({ providers: bootstrap.certificateProviders, clock, log })),
+    engine.attach(source, patterns, lateTls(source, bootstrap.certificateProviders, clock, log)),
   );
   attached.catch((error: unknown) => engine.abandon(`xDS could not be started: ${String(error)}`, patterns));
   return { engine, attached };
+}
+
+function lateTls(source: ConfigSource, providers: Bootstrap['certificateProviders'], clock: Clock, log: Logger): LateTls {
+  return new LateTls({ providers, clock, log, secret: (name, from) => source.get('secret', name, from) });
 }
 
 function makeEngine(

@@ -2,15 +2,19 @@
  * Walks from a listener to everything it needs: routes, clusters, endpoints (gRFC A74). Pure: it returns the keys that it used or
  * missed, and a snapshot when every one has a value or an error. A failed piece counts as resolved, so that it blocks nobody else.
  */
+import type { ClusterConfig } from './cluster.ts';
 import type { ConfigSourceConfig } from './config-source.ts';
 import type { Demand } from './demand.ts';
 import { NO_DEMAND } from './demand.ts';
-import type { HttpManagerConfig, ListenerConfig } from './listener.ts';
+import type { FilterChainConfig, HttpManagerConfig, ListenerConfig } from './listener.ts';
 import { clustersInAdvance, clustersOfRoutes } from './on-demand.ts';
 import type { ResourceCache, ResourceKey } from './resource.ts';
 import { resolveScopes, routesOfScopes } from './resolve-scopes.ts';
 import type { ScopeWalk } from './resolve-scopes.ts';
 import type { ResolvedCluster, ResolvedRoutes, ResolvedScopes, Snapshot } from './snapshot.ts';
+import { secretsOf } from './secret.ts';
+
+import type { CommonTlsConfig } from './tls.ts';
 
 export type Resolution =
   | { readonly status: 'complete'; readonly used: readonly ResourceKey[]; readonly snapshot: Snapshot }
@@ -29,9 +33,11 @@ export type Resolution =
 /** Every connection manager of a listener: the API listener's, or those of its filter chains. */
 export function managersOf(listener: ListenerConfig): readonly HttpManagerConfig[] {
   if (listener.api !== undefined) return [listener.api];
-  const chains =
-    listener.defaultFilterChain === undefined ? listener.filterChains : [...listener.filterChains, listener.defaultFilterChain];
-  return chains.flatMap((chain) => (chain.http === undefined ? [] : [chain.http]));
+  return chainsOf(listener).flatMap((chain) => (chain.http === undefined ? [] : [chain.http]));
+}
+
+function chainsOf(listener: ListenerConfig): readonly FilterChainConfig[] {
+  return listener.defaultFilterChain === undefined ? listener.filterChains : [...listener.filterChains, listener.defaultFilterChain];
 }
 
 class Walk implements ScopeWalk {
@@ -68,6 +74,25 @@ class Walk implements ScopeWalk {
       return undefined;
     }
     const config = state.value;
+    const secured = this.secrets(config.tls);
+    const resolved = this.#endpoints(config);
+    return secured ? resolved : undefined;
+  }
+
+  /** Whether every secret of a TLS configuration has a value or an error (Envoy X-93: until then what needs it is not ready). */
+  secrets(tls: CommonTlsConfig | undefined): boolean {
+    let settled = true;
+    for (const { name, source } of secretsOf(tls)) {
+      const key: ResourceKey = { kind: 'secret', name, source };
+      this.used.push(key);
+      if (this.cache.get('secret', name, source).status !== 'waiting') continue;
+      this.missing.push(key);
+      settled = false;
+    }
+    return settled;
+  }
+
+  #endpoints(config: ClusterConfig): ResolvedCluster | undefined {
     if (config.discovery.kind === 'static') return { ok: true, config, endpoints: config.discovery.endpoints, note: '' };
     const endpointsKey: ResourceKey = { kind: 'endpoints', name: config.discovery.serviceName, source: config.discovery.source };
     this.used.push(endpointsKey);
@@ -131,6 +156,8 @@ export function resolve(root: string, cache: ResourceCache, demand = NO_DEMAND):
     all.push(resolved);
     if (resolved.ok && !demand.lazy) for (const name of clustersInAdvance(resolved.config, manager)) names.add(name);
   };
+  for (const { tls } of chainsOf(state.value)) walk.secrets(tls);
+  const unsecured = walk.missing.length > 0;
   for (const manager of managers) {
     if (manager.scopedRoutes !== undefined) {
       const inbound = state.value.api === undefined && state.value.direction !== 'outbound';
@@ -155,6 +182,6 @@ export function resolve(root: string, cache: ResourceCache, demand = NO_DEMAND):
   walk.demanded(demand, all, clusters);
   const snapshot: Snapshot = { root, listener: state.value, routes, clusters, ...(scopes && { scopes }) };
   if (walk.missing.length === 0) return { status: 'complete', used: walk.used, snapshot };
-  const partial = served && routes.size + (scopes?.size ?? 0) === managers.length ? snapshot : undefined;
+  const partial = served && !unsecured && routes.size + (scopes?.size ?? 0) === managers.length ? snapshot : undefined;
   return { status: 'waiting', used: walk.used, missing: walk.missing, partial };
 }

@@ -10,11 +10,15 @@ export type TlsSourceConfig =
   | { readonly kind: 'inline'; readonly pem: string }
   /** Files, watched for moves in `watchedDirectory` or their own directories. */
   | { readonly kind: 'file'; readonly path: string; readonly watchedDirectory: string | undefined }
-  /** A Secret by name, over SDS; without `source` over the aggregated stream. */
-  | { readonly kind: 'sds'; readonly name: string; readonly source?: ConfigSourceConfig }
+  /**
+   * A Secret by name, over SDS; without `source` over the aggregated stream. `fallback` counts where the secret has no trust anchors (the
+   * default context of a combined validation context, Envoy T-1).
+   */
+  | { readonly kind: 'sds'; readonly name: string; readonly source?: ConfigSourceConfig; readonly fallback?: TlsSourceConfig }
   | { readonly kind: 'system' };
 
 export type IdentitySourceConfig =
+  | { readonly kind: 'sds'; readonly name: string; readonly source?: ConfigSourceConfig }
   | { readonly kind: 'provider'; readonly instance: string; readonly certificateName: string }
   | { readonly kind: 'pair'; readonly certificateChain: TlsSourceConfig; readonly privateKey: TlsSourceConfig };
 

@@ -1,11 +1,11 @@
 /** The client side of one cluster's TLS: the server's leaf against the cluster's SAN matchers, or against the name that was sent (SNI). */
 import { isIP } from 'node:net';
 import type { PeerCertificate, SecureContext } from 'node:tls';
-import type { UpstreamTlsConfig } from '../config/tls.ts';
+import type { SanMatcherConfig, UpstreamTlsConfig } from '../config/tls.ts';
 import { parseSubjectAltNames } from '../core/peer-identity.ts';
-import type { SubjectAltName } from '../core/peer-identity.ts';
 import type { ClientSecurity, TlsMaterial } from '../core/tls.ts';
-import { compileSanMatchers, dnsNameMatches } from './san-matcher.ts';
+import { dnsNameMatches } from './san-matcher.ts';
+import { SanPolicy } from './san-policy.ts';
 import type { SecureMaterial } from './secure-material.ts';
 import { describeNames, identityError } from './subject-alt-names.ts';
 
@@ -17,16 +17,16 @@ export class ClientTls implements ClientSecurity {
   readonly alpn: readonly string[];
   readonly verifiesChain: boolean;
   readonly #secrets: SecureMaterial;
-  readonly #accepts: ((names: readonly SubjectAltName[]) => boolean) | undefined;
+  readonly #sans: SanPolicy;
   readonly #validatesSni: boolean;
 
-  constructor(config: ClientTlsConfig, secrets: SecureMaterial, verifiesChain: boolean) {
+  constructor(config: ClientTlsConfig, secrets: SecureMaterial, verifiesChain: boolean, dynamic?: () => readonly SanMatcherConfig[]) {
     this.serverName = config.sni === '' || isIP(config.sni) !== 0 ? undefined : config.sni;
     this.autoHostSni = config.autoHostSni;
     this.alpn = config.alpn;
     this.verifiesChain = verifiesChain;
     this.#secrets = secrets;
-    this.#accepts = config.sanMatchers.length === 0 ? undefined : compileSanMatchers(config.sanMatchers);
+    this.#sans = new SanPolicy(config.sanMatchers, dynamic);
     this.#validatesSni = config.autoSniSanValidation;
   }
 
@@ -60,8 +60,9 @@ export class ClientTls implements ClientSecurity {
       if (names.some((name) => name.type === 'dns' && dnsNameMatches(sni, name.value))) return undefined;
       return identityError(`the server presents ${describeNames(names)}, not the name "${sni}" that was asked for`);
     }
-    if (this.#accepts !== undefined) {
-      if (this.#accepts(names)) return undefined;
+    const accepts = this.#sans.current();
+    if (accepts !== undefined) {
+      if (accepts(names)) return undefined;
       return identityError(`the server presents ${describeNames(names)}, which no SAN matcher of the cluster accepts`);
     }
     // Without SAN matchers any identity of the trust anchors is accepted (Envoy T-2, gRFC A29), unless SNI validation was asked for.

@@ -49,6 +49,15 @@ export class Secret<T> {
     for (const listener of listeners) listener();
   }
 
+  /** There is no value any more, and `problem` says why: what uses it must stop (fail_on_data_errors, gRFC A88). */
+  clear(problem: string): void {
+    this.#problem = problem;
+    if (this.#value === undefined) return;
+    this.#value = undefined;
+    this.#generation++;
+    for (const listener of Array.from(this.#listeners)) listener();
+  }
+
   /** An unchanged value was read again after trouble. */
   confirm(): void {
     this.#problem = '';

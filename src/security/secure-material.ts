@@ -74,6 +74,8 @@ export class SecureMaterial {
     const identity = this.#identity?.value;
     const anchors = this.#roots?.value;
     if ((this.#identity !== undefined && identity === undefined) || (this.#roots !== undefined && anchors === undefined)) {
+      // Nothing that was taken away is used again.
+      this.#context = undefined;
       this.#problem = [this.#identity?.problem, this.#roots?.problem].filter((text) => text !== undefined && text !== '').join('; ');
       return;
     }

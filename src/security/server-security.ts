@@ -1,10 +1,9 @@
 /** The server side of one filter chain's TLS: whether clients must show a certificate, and whose (Envoy T-5, grpc.md §8.3 decision 11). */
 import type { PeerCertificate, SecureContext } from 'node:tls';
-import type { DownstreamTlsConfig } from '../config/tls.ts';
+import type { DownstreamTlsConfig, SanMatcherConfig } from '../config/tls.ts';
 import { parseSubjectAltNames } from '../core/peer-identity.ts';
-import type { SubjectAltName } from '../core/peer-identity.ts';
 import type { ServerSecurity, TlsMaterial } from '../core/tls.ts';
-import { compileSanMatchers } from './san-matcher.ts';
+import { SanPolicy } from './san-policy.ts';
 import type { SecureMaterial } from './secure-material.ts';
 import { describeNames, identityError } from './subject-alt-names.ts';
 
@@ -13,14 +12,14 @@ export class ServerTls implements ServerSecurity {
   readonly verifiesClients: boolean;
   readonly alpn: readonly string[];
   readonly #secrets: SecureMaterial;
-  readonly #accepts: ((names: readonly SubjectAltName[]) => boolean) | undefined;
+  readonly #sans: SanPolicy;
 
-  constructor(config: DownstreamTlsConfig, secrets: SecureMaterial, verifiesClients: boolean) {
+  constructor(config: DownstreamTlsConfig, secrets: SecureMaterial, verifiesClients: boolean, dynamic?: () => readonly SanMatcherConfig[]) {
     this.requireClientCertificate = config.requireClientCertificate;
     this.verifiesClients = verifiesClients;
     this.alpn = config.alpn;
     this.#secrets = secrets;
-    this.#accepts = config.sanMatchers.length === 0 ? undefined : compileSanMatchers(config.sanMatchers);
+    this.#sans = new SanPolicy(config.sanMatchers, dynamic);
   }
 
   get generation(): number {
@@ -48,9 +47,10 @@ export class ServerTls implements ServerSecurity {
     if (certificate.raw === undefined) {
       return this.requireClientCertificate ? identityError('the client presents no certificate', 'ERR_TLS_CERT_REQUIRED') : undefined;
     }
-    if (this.#accepts === undefined) return undefined;
+    const accepts = this.#sans.current();
+    if (accepts === undefined) return undefined;
     const names = parseSubjectAltNames(certificate.subjectaltname);
     if (names === undefined) return identityError('the names in the certificate of the client cannot be read');
-    return this.#accepts(names) ? undefined : identityError(`the client presents ${describeNames(names)}, which no SAN matcher accepts`);
+    return accepts(names) ? undefined : identityError(`the client presents ${describeNames(names)}, which no SAN matcher accepts`);
   }
 }

@@ -41,6 +41,11 @@ export class TlsContexts implements Closable {
     return this.#memo('server', config, () => this.#server(config)) as ServerSecurity;
   }
 
+  /** Secrets may have changed. */
+  refresh(): void {
+    this.#sources.refresh();
+  }
+
   close(): void {
     this.#sources.close();
   }
@@ -53,7 +58,7 @@ export class TlsContexts implements Closable {
     const { secrets, roots } = this.#secrets(config, refusal);
     if (roots === 'none' && refusal === '')
       this.#options.log.warn('TLS without trust anchors: the certificate of the server is not verified', { sni: config.sni });
-    return new ClientTls(config, secrets, roots !== 'none');
+    return new ClientTls(config, secrets, roots !== 'none', this.#sources.sanMatchers(config.roots));
   }
 
   #server(config: DownstreamTlsConfig): ServerSecurity {
@@ -65,7 +70,7 @@ export class TlsContexts implements Closable {
     else if (config.roots === undefined && config.sanMatchers.length > 0)
       refusal = 'SAN matchers without trust anchors would verify nothing';
     const { secrets, roots } = this.#secrets(config, refusal);
-    return new ServerTls(config, secrets, roots !== 'none');
+    return new ServerTls(config, secrets, roots !== 'none', this.#sources.sanMatchers(config.roots));
   }
 
   #secrets(config: CommonTlsConfig, refused: string): SecretsOfConfig {

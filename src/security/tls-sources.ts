@@ -3,13 +3,15 @@
  * one per provider instance and one per set of files, made on first use. A source that cannot be served is a refusal in words.
  */
 import type { CertificateProviderConfig } from '../config/bootstrap.ts';
-import type { IdentitySourceConfig, TlsSourceConfig } from '../config/tls.ts';
+import type { IdentitySourceConfig, SanMatcherConfig, TlsSourceConfig } from '../config/tls.ts';
 import type { Clock } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
 import type { Closable } from '../core/scope.ts';
 import { FileWatcher } from './file-watcher.ts';
 import { parseIdentity, parseTrustAnchors } from './material.ts';
 import type { Identity, TrustAnchors } from './material.ts';
+import { SdsSecrets } from './sds.ts';
+import type { SecretLookup } from './sds.ts';
 import { Secret } from './secret-store.ts';
 
 export interface TlsSourcesOptions {
@@ -17,10 +19,14 @@ export interface TlsSourcesOptions {
   readonly providers: Readonly<Record<string, CertificateProviderConfig>>;
   readonly clock: Clock;
   readonly log: Logger;
+  /** State of a Secret by name and source; absent where there is no SDS. */
+  readonly secret?: SecretLookup;
 }
 
 /** Milliseconds between two readings of files that a resource names, where no event tells of a change; as for providers. */
 const FILE_REFRESH_MS = 600_000;
+
+const NO_SDS = 'secrets over SDS need an xDS control plane, or static secrets of a bootstrap';
 
 /** Says why a source cannot be used; a string, so that it cannot be mistaken for a secret. */
 export type Refusal = string;
@@ -28,6 +34,7 @@ export type Refusal = string;
 export class TlsSources implements Closable {
   readonly #options: TlsSourcesOptions;
   readonly #watchers = new Map<string, FileWatcher>();
+  #secrets: SdsSecrets | undefined;
   #closed = false;
 
   constructor(options: TlsSourcesOptions) {
@@ -36,6 +43,7 @@ export class TlsSources implements Closable {
 
   identity(source: IdentitySourceConfig): Secret<Identity> | Refusal {
     if (source.kind === 'provider') return this.#provider(source.instance)?.identity ?? unknownProvider(source.instance);
+    if (source.kind === 'sds') return this.#sds()?.identity(source) ?? NO_SDS;
     const { certificateChain: chain, privateKey: key } = source;
     if (chain.kind === 'inline' && key.kind === 'inline') return Secret.of(parseIdentity(Buffer.from(chain.pem), Buffer.from(key.pem)));
     if (chain.kind === 'file' && key.kind === 'file')
@@ -54,13 +62,31 @@ export class TlsSources implements Closable {
       case 'system':
         return 'system';
       case 'sds':
-        return { refusal: `secret "${source.name}": secrets over SDS are not supported yet` };
+        return this.#sds()?.validation(source).roots ?? { refusal: NO_SDS };
     }
+  }
+
+  /** SAN matchers that come with the trust anchors and may change with them; undefined where there are none of that kind. */
+  sanMatchers(source: TlsSourceConfig | undefined): (() => readonly SanMatcherConfig[]) | undefined {
+    if (source?.kind !== 'sds') return undefined;
+    const validation = this.#sds()?.validation(source);
+    return validation === undefined ? undefined : () => validation.matchers;
+  }
+
+  /** Secrets may have changed: looks at those in use. */
+  refresh(): void {
+    this.#secrets?.refresh();
   }
 
   close(): void {
     this.#closed = true;
     for (const watcher of this.#watchers.values()) watcher.close();
+  }
+
+  #sds(): SdsSecrets | undefined {
+    const { secret } = this.#options;
+    if (secret === undefined) return undefined;
+    return (this.#secrets ??= new SdsSecrets(secret, this));
   }
 
   #provider(instance: string): FileWatcher | undefined {

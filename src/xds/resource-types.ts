@@ -7,6 +7,7 @@ import {
   decodeListener,
   decodeRoutes,
   decodeScopedRoutes,
+  decodeSecret,
 } from './decode/resource.ts';
 import type { ResourceType } from './resource-type.ts';
 
@@ -28,4 +29,6 @@ const SCOPED_ROUTES: ResourceType<'scoped-routes'> = {
   decode: decodeScopedRoutes,
 };
 
-export const RESOURCE_TYPES: readonly ResourceType[] = [LISTENER, SCOPED_ROUTES, ROUTES, CLUSTER, ENDPOINTS];
+const SECRET: ResourceType<'secret'> = { kind: 'secret', typeUrl: TYPE_URLS.secret, fullState: false, decode: decodeSecret };
+
+export const RESOURCE_TYPES: readonly ResourceType[] = [LISTENER, SCOPED_ROUTES, ROUTES, CLUSTER, ENDPOINTS, SECRET];

@@ -68,6 +68,8 @@ function encodeIdentity(identity: IdentitySourceConfig, inline: InlineCertificat
       tls_certificates: [{ certificate_chain: dataSource(identity.certificateChain), private_key: dataSource(identity.privateKey) }],
     };
   }
+  if (identity.kind === 'sds')
+    return { tls_certificate_sds_secret_configs: [{ name: identity.name, sds_config: { ads: {}, resource_api_version: 'V3' } }] };
   if (inline === undefined) return { tls_certificate_provider_instance: provider(identity.instance, identity.certificateName) };
   return {
     tls_certificates: [

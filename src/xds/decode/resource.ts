@@ -6,11 +6,13 @@ import { ConfigProblem, TYPE_URLS } from '../../config/resource.ts';
 import type { ResourceKind } from '../../config/resource.ts';
 import type { RouteConfiguration } from '../../config/routes.ts';
 import type { ScopedRoutesConfig } from '../../config/scoped-routes.ts';
+import type { SecretConfig } from '../../config/secret.ts';
 import type { Message } from '../../proto/any.ts';
 import type { Cluster } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.js';
 import type { Listener } from '../../proto/gen/envoy/config/listener/v3/listener_pb.js';
 import type { RouteConfiguration as RouteConfigurationMessage } from '../../proto/gen/envoy/config/route/v3/route_pb.js';
 import type { ScopedRouteConfiguration } from '../../proto/gen/envoy/config/route/v3/scoped_route_pb.js';
+import type { Secret } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js';
 import type { DecodeContext, Decoded } from '../resource-type.ts';
 import { cluster } from './cluster.ts';
 import { decodeEndpoints, endpointsInSteps } from './endpoints.ts';
@@ -19,6 +21,7 @@ import { listener } from './listener.ts';
 import { routeConfiguration } from './routes.ts';
 import { Scope } from './scope.ts';
 import { scopedRouteConfiguration } from './scoped-routes.ts';
+import { secret } from './secret.ts';
 import { survey } from './survey.ts';
 
 /** Configuration, its virtual hosts, each of them, its routes, each of them. */
@@ -67,6 +70,10 @@ export function decodeScopedRoutes(bytes: Uint8Array, context: DecodeContext): D
   return bounded('scoped-routes', context, (scope) =>
     freeze(scopedRouteConfiguration(surveyed<ScopedRouteConfiguration>('scoped-routes', bytes, scope), '', scope), ROUTE_DEPTH + 1),
   );
+}
+
+export function decodeSecret(bytes: Uint8Array, context: DecodeContext): Decoded<SecretConfig> {
+  return bounded('secret', context, (scope) => freeze(secret(surveyed<Secret>('secret', bytes, scope), scope)));
 }
 
 /** Not frozen: there are many, and they are handed to pickers as they are. */

@@ -3,7 +3,6 @@ import { notes, read, reject, skip } from './support-kinds.ts';
 import type { FieldSupport, MessageSupport } from './support-kinds.ts';
 
 const TLS = 'envoy.extensions.transport_sockets.tls.v3';
-const SDS = 'secrets over SDS are not supported yet';
 const PLUGIN = 'certificate provider plugins in the resource are not supported; name an instance of the bootstrap';
 const PINNING = 'certificate pinning is not supported';
 
@@ -45,12 +44,12 @@ export const TLS_SUPPORT: Readonly<Record<string, MessageSupport>> = {
       ...read('tls_params', 'tls_certificate_provider_instance', 'validation_context', 'combined_validation_context', 'alpn_protocols'),
       ...notes({
         tls_certificates: 'One.',
+        tls_certificate_sds_secret_configs: 'One.',
+        validation_context_sds_secret_config: 'A secret without trust anchors verifies nothing, so its calls fail.',
         tls_certificate_certificate_provider_instance: 'Deprecated; read where the newer field is not set.',
         validation_context_certificate_provider_instance: 'Deprecated; read as trust anchors.',
       }),
       ...reject({
-        tls_certificate_sds_secret_configs: SDS,
-        validation_context_sds_secret_config: SDS,
         tls_certificate_certificate_provider: PLUGIN,
         validation_context_certificate_provider: PLUGIN,
         custom_handshaker: 'is not supported',
@@ -62,7 +61,8 @@ export const TLS_SUPPORT: Readonly<Record<string, MessageSupport>> = {
     strict: true,
     fields: {
       ...read('default_validation_context', 'validation_context_certificate_provider_instance'),
-      ...reject({ validation_context_sds_secret_config: SDS, validation_context_certificate_provider: PLUGIN }),
+      ...notes({ validation_context_sds_secret_config: 'Its trust anchors replace the default ones, its SAN matchers are added.' }),
+      ...reject({ validation_context_certificate_provider: PLUGIN }),
     },
   },
   [`${TLS}.CommonTlsContext.CertificateProviderInstance`]: { strict: true, fields: read('instance_name', 'certificate_name') },
@@ -98,6 +98,14 @@ export const TLS_SUPPORT: Readonly<Record<string, MessageSupport>> = {
     },
   },
   [`${TLS}.CertificateValidationContext.SystemRootCerts`]: { strict: true, fields: {} },
+  [`${TLS}.SdsSecretConfig`]: { strict: true, fields: read('name', 'sds_config') },
+  [`${TLS}.Secret`]: {
+    strict: true,
+    fields: {
+      ...read('name', 'tls_certificate', 'validation_context'),
+      ...notes({ session_ticket_keys: 'Accepted; of no use here.', generic_secret: 'Accepted; of no use here.' }),
+    },
+  },
   'envoy.config.core.v3.WatchedDirectory': { strict: true, fields: read('path') },
   [`${TLS}.SubjectAltNameMatcher`]: { strict: true, fields: notes({ san_type: 'EMAIL, DNS, URI and IP_ADDRESS.', matcher: '' }) },
 };

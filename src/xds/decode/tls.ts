@@ -3,79 +3,50 @@
  * ever becomes plaintext: only an absent socket and raw_buffer mean that.
  */
 import { ConfigProblem } from '../../config/resource.ts';
-import type {
-  CommonTlsConfig,
-  DownstreamTlsConfig,
-  IdentitySourceConfig,
-  SanMatcherConfig,
-  TlsSourceConfig,
-  UpstreamTlsConfig,
-} from '../../config/tls.ts';
+import type { SecretReference } from '../../config/secret.ts';
+import type { CommonTlsConfig, DownstreamTlsConfig, IdentitySourceConfig, UpstreamTlsConfig } from '../../config/tls.ts';
 import type { AnyMessage } from '../../core/extension.ts';
 import { typeNameOf } from '../../proto/any.ts';
-import type { DataSource, TransportSocket, WatchedDirectory } from '../../proto/gen/envoy/config/core/v3/base_pb.js';
-import type {
-  CertificateValidationContext,
-  TlsCertificate,
-  TlsParameters,
-} from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js';
+import type { TransportSocket } from '../../proto/gen/envoy/config/core/v3/base_pb.js';
+import type { CertificateValidationContext, TlsParameters } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js';
 import type {
   CommonTlsContext,
   DownstreamTlsContext,
   UpstreamTlsContext,
 } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js';
+import type { SdsSecretConfig } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js';
 import { unwrap } from './any.ts';
-import { stringMatcher } from './matchers.ts';
+import { configSource } from './config-source.ts';
 import type { Scope } from './scope.ts';
 import { survey } from './survey.ts';
-import { inlineText } from './values.ts';
+import { certificate, provider, roots, sanMatchers, validationContext } from './tls-material.ts';
+import type { Validation } from './tls-material.ts';
 
 const UPSTREAM = 'envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext';
 const DOWNSTREAM = 'envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext';
 const RAW_BUFFER = 'envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer';
 const RAW_BUFFER_NAME = 'envoy.transport_sockets.raw_buffer';
 const MAX_SNI_BYTES = 255;
-const SAN_TYPES: readonly (SanMatcherConfig['type'] | undefined)[] = [undefined, 'email', 'dns', 'uri', 'ip'];
 const VERSIONS = [undefined, 'older', 'older', 'TLSv1.2', 'TLSv1.3'] as const;
 
-interface Instance {
-  readonly instanceName: string;
-  readonly certificateName: string;
-}
-
-function provider(instance: Instance, path: string, scope: Scope): TlsSourceConfig & { readonly kind: 'provider' } {
-  if (!scope.context.certificateProviders.has(instance.instanceName)) {
-    throw new ConfigProblem(
-      `${path}.instance_name`,
-      `certificate provider "${instance.instanceName}" is not in certificate_providers of the bootstrap`,
-    );
-  }
-  return { kind: 'provider', instance: instance.instanceName, certificateName: instance.certificateName };
-}
-
-function dataSource(source: DataSource | undefined, watched: WatchedDirectory | undefined, path: string): TlsSourceConfig {
-  const pem = source === undefined ? undefined : inlineText(source);
-  if (pem !== undefined && pem !== '') return { kind: 'inline', pem };
-  if (source?.specifier.case === 'filename' && source.specifier.value !== '') {
-    return { kind: 'file', path: source.specifier.value, watchedDirectory: (source.watchedDirectory ?? watched)?.path };
-  }
-  throw new ConfigProblem(path, 'needs inline_string, inline_bytes or filename, and not empty');
-}
-
-function certificate(certificates: readonly TlsCertificate[], path: string): IdentitySourceConfig | undefined {
-  const [first] = certificates;
-  if (first === undefined) return undefined;
-  if (certificates.length > 1) throw new ConfigProblem(path, 'more than one certificate is not supported');
-  return {
-    kind: 'pair',
-    certificateChain: dataSource(first.certificateChain, first.watchedDirectory, `${path}[0].certificate_chain`),
-    privateKey: dataSource(first.privateKey, first.watchedDirectory, `${path}[0].private_key`),
-  };
+/** A secret without a source is one of the bootstrap's static ones, or comes over the aggregated stream. */
+function sdsSecret(config: SdsSecretConfig, path: string, scope: Scope): SecretReference {
+  if (config.name === '') throw new ConfigProblem(`${path}.name`, 'must not be empty');
+  const source = config.sdsConfig && configSource(config.sdsConfig, `${path}.sds_config`, scope);
+  return { name: config.name, ...(source && { source }) };
 }
 
 function identity(common: CommonTlsContext, path: string, scope: Scope): IdentitySourceConfig | undefined {
   if (common.tlsCertificateProviderInstance !== undefined) {
     return provider(common.tlsCertificateProviderInstance, `${path}.tls_certificate_provider_instance`, scope);
+  }
+  const [secret] = common.tlsCertificateSdsSecretConfigs;
+  if (secret !== undefined) {
+    const at = `${path}.tls_certificate_sds_secret_configs`;
+    // Envoy T-2: a client has one; of several a server would choose by what the client can.
+    if (common.tlsCertificateSdsSecretConfigs.length > 1) throw new ConfigProblem(at, 'more than one certificate is not supported');
+    if (common.tlsCertificates.length > 0) throw new ConfigProblem(at, 'cannot be set beside tls_certificates');
+    return { kind: 'sds', ...sdsSecret(secret, `${at}[0]`, scope) };
   }
   const found = certificate(common.tlsCertificates, `${path}.tls_certificates`);
   const old = common.tlsCertificateCertificateProviderInstance;
@@ -83,36 +54,14 @@ function identity(common: CommonTlsContext, path: string, scope: Scope): Identit
   return provider(old, `${path}.tls_certificate_certificate_provider_instance`, scope);
 }
 
-function roots(context: CertificateValidationContext, path: string, scope: Scope): TlsSourceConfig | undefined {
-  if (context.caCertificateProviderInstance !== undefined)
-    return provider(context.caCertificateProviderInstance, `${path}.ca_certificate_provider_instance`, scope);
-  if (context.trustedCa !== undefined) return dataSource(context.trustedCa, context.watchedDirectory, `${path}.trusted_ca`);
-  return context.systemRootCerts === undefined ? undefined : { kind: 'system' };
-}
-
-/** Both lists count: Envoy turns the deprecated one into matchers for every type and appends them. */
-function sanMatchers(context: CertificateValidationContext, path: string): SanMatcherConfig[] {
-  const typed = context.matchTypedSubjectAltNames.map((entry, i): SanMatcherConfig => {
-    const at = `${path}.match_typed_subject_alt_names[${i}]`;
-    const type = SAN_TYPES[entry.sanType];
-    if (type === undefined) throw new ConfigProblem(`${at}.san_type`, 'must be EMAIL, DNS, URI or IP_ADDRESS');
-    return { type, matcher: stringMatcher(entry.matcher, `${at}.matcher`) };
-  });
-  const old = context.matchSubjectAltNames.map((matcher, i): SanMatcherConfig => ({
-    type: 'any',
-    matcher: stringMatcher(matcher, `${path}.match_subject_alt_names[${i}]`),
-  }));
-  return [...typed, ...old];
-}
-
-type Validation = Pick<CommonTlsConfig, 'roots' | 'sanMatchers'>;
-
-function validationContext(context: CertificateValidationContext, path: string, scope: Scope, fallback?: TlsSourceConfig): Validation {
-  const anchors = roots(context, path, scope) ?? fallback;
-  const matchers = sanMatchers(context, path);
-  // Envoy T-3: a name in a certificate that nobody vouches for proves nothing.
-  if (anchors === undefined && matchers.length > 0) throw new ConfigProblem(path, 'SAN matchers without trust anchors');
-  return { roots: anchors, sanMatchers: matchers };
+/** Envoy T-1: what the secret says replaces the default's single fields and is added to its lists; the secret's part comes later. */
+function combined(context: CertificateValidationContext | undefined, secret: SecretReference, path: string, scope: Scope): Validation {
+  const at = `${path}.default_validation_context`;
+  const fallback = context && roots(context, at, scope);
+  return {
+    roots: { kind: 'sds', ...secret, ...(fallback && { fallback }) },
+    sanMatchers: context === undefined ? [] : sanMatchers(context, at),
+  };
 }
 
 function validation(common: CommonTlsContext, path: string, scope: Scope): Validation {
@@ -123,6 +72,8 @@ function validation(common: CommonTlsContext, path: string, scope: Scope): Valid
     case 'combinedValidationContext': {
       const at = `${path}.combined_validation_context`;
       const { defaultValidationContext: context, validationContextCertificateProviderInstance: old } = chosen.value;
+      const secret = chosen.value.validationContextSdsSecretConfig;
+      if (secret !== undefined) return combined(context, sdsSecret(secret, `${at}.validation_context_sds_secret_config`, scope), at, scope);
       const fallback = old && provider(old, `${at}.validation_context_certificate_provider_instance`, scope);
       if (context !== undefined) return validationContext(context, `${at}.default_validation_context`, scope, fallback);
       if (fallback !== undefined) return { roots: fallback, sanMatchers: [] };
@@ -130,6 +81,8 @@ function validation(common: CommonTlsContext, path: string, scope: Scope): Valid
     }
     case 'validationContextCertificateProviderInstance':
       return { roots: provider(chosen.value, `${path}.validation_context_certificate_provider_instance`, scope), sanMatchers: [] };
+    case 'validationContextSdsSecretConfig':
+      return { roots: { kind: 'sds', ...sdsSecret(chosen.value, `${path}.validation_context_sds_secret_config`, scope) }, sanMatchers: [] };
     case undefined:
       return { roots: undefined, sanMatchers: [] };
     default: // The survey has rejected them already.
