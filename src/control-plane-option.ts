@@ -1,6 +1,6 @@
 /**
  * The option `controlPlane` of createMesh: what a bootstrap in the gRPC format cannot say about the way to the control plane. It applies to
- * the servers of `xds_servers` (of an Envoy bootstrap: of `ads_config`), not to authorities that have servers of their own.
+ * the servers of `xds_servers` (of an Envoy bootstrap: to all), not to authorities that have servers of their own.
  */
 import type { Bootstrap, MetadataEntryConfig, XdsServerConfig } from './config/bootstrap.ts';
 import { identityProblem, metadataKeyProblem, metadataValueProblem } from './config/control-plane-identity.ts';
@@ -146,9 +146,13 @@ export function withControlPlane(bootstrap: Bootstrap, option: ControlPlaneOptio
     extended.set(server, made);
     return made;
   };
+  const named = sourceClusters(bootstrap);
   return {
     ...bootstrap,
     servers: bootstrap.servers.map(extend),
+    clusters: Object.fromEntries(
+      Object.entries(bootstrap.clusters).map(([name, server]) => [name, named.has(name) ? extend(server) : server]),
+    ),
     // Those that have no servers of their own have the bootstrap's, the very same objects.
     authorities: Object.fromEntries(
       Object.entries(bootstrap.authorities).map(([name, authority]) => [
@@ -157,6 +161,12 @@ export function withControlPlane(bootstrap: Bootstrap, option: ControlPlaneOptio
       ]),
     ),
   };
+}
+
+/** Clusters that the bootstrap itself names as control planes; what a resource names later gets no token of ours. */
+function sourceClusters({ sources }: Bootstrap): ReadonlySet<string> {
+  const api = [sources.listener, sources.cluster].filter((source) => typeof source === 'object' && source.kind === 'api');
+  return new Set(api.flatMap(({ services }) => services.flatMap((service) => (service.kind === 'cluster' ? [service.name] : []))));
 }
 
 const CURE =

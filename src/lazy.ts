@@ -16,7 +16,9 @@ export interface LazyModules {
   './adapters/opentelemetry/index': typeof import('./adapters/opentelemetry/index.ts');
   './security/tls-context': typeof import('./security/tls-context.ts');
   './sources/mesh-yaml-source': typeof import('./sources/mesh-yaml-source.ts');
+  './sources/envoy-yaml': typeof import('./sources/envoy-yaml.ts');
   './xds/bootstrap': typeof import('./xds/bootstrap.ts');
+  './xds/envoy-bootstrap': typeof import('./xds/envoy-bootstrap.ts');
   './registration': typeof import('./registration.ts');
 }
 

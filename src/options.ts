@@ -23,9 +23,9 @@ import { checkRouteNames, checkStyles } from './subscription.ts';
 
 /** Options of `createMesh`. All are optional; a string stands for `{ config: string }`. */
 export interface MeshOptions {
-  /** Path of a `mesh.yaml`, or of a bootstrap in the gRPC format (`.json`). Wins over the environment. */
+  /** Path of a `mesh.yaml`, or of a bootstrap, gRPC's (JSON) or Envoy's (JSON or YAML). Wins over the environment. */
   readonly config?: string;
-  /** A bootstrap in the gRPC format, as an object. Wins over `config`. */
+  /** A bootstrap, gRPC's or Envoy's, as an object. Wins over `config`. */
   readonly bootstrap?: object;
   /**
    * Hosts that belong to the mesh: `reviews`, `reviews:9080`, `*.svc.cluster.local`, `*`. Default: `INMESH_INCLUDE` (comma-separated), then

@@ -1,15 +1,13 @@
 /**
- * From options, environment and files to a running engine: which configuration counts, in which order, and the source that serves it.
+ * From options, environment and the configuration that counts to a running engine with the source that serves it.
  * Reading and validating is synchronous (`inmesh/register` needs that); what speaks xDS is loaded afterwards.
  */
-import { existsSync, readFileSync } from 'node:fs';
-import { extname, resolve as resolvePath } from 'node:path';
+import { resolve as resolvePath } from 'node:path';
 import type { Bootstrap } from './config/bootstrap.ts';
 import type { ConfigSource } from './config/resource.ts';
 import type { Clock } from './core/clock.ts';
 import { readEnvironment } from './core/environment.ts';
 import type { Environment } from './core/environment.ts';
-import { MeshError } from './core/errors.ts';
 import type { Logger } from './core/log.ts';
 import { quietLogger } from './core/log.ts';
 import { RealClock } from './core/real-clock.ts';
@@ -19,6 +17,7 @@ import { DEFAULT_BREAKER } from './config/cluster.ts';
 import { FILTERS } from './filters/registry.ts';
 import type { HostPatterns } from './matching/host-patterns.ts';
 import { hostPatterns } from './matching/host-patterns.ts';
+import { findConfiguration } from './configuration.ts';
 import { load } from './lazy.ts';
 import type { IncludeRule } from './mesh.ts';
 import { MeshEngine } from './mesh.ts';
@@ -36,8 +35,6 @@ import type { MetricsBridge, Tracer } from './telemetry/tracer.ts';
 
 export type { MeshOptions } from './options.ts';
 
-type Configuration = { readonly kind: 'mesh-yaml'; readonly path: string } | { readonly kind: 'bootstrap'; readonly bootstrap: Bootstrap };
-
 /** Started, but maybe not attached yet: `attached` settles when the source is there, and rejects when it cannot be. */
 export interface Started {
   readonly engine: MeshEngine;
@@ -46,44 +43,6 @@ export interface Started {
 
 /** Sent to control planes as `user_agent_version`; a test compares it with package.json. */
 export const VERSION = '0.1.0';
-
-const ORDER = 'the argument of createMesh, GRPC_XDS_BOOTSTRAP, GRPC_XDS_BOOTSTRAP_CONFIG, INMESH_CONFIG, ./mesh.yaml';
-
-const parseBootstrap = (text: string, origin: string): Bootstrap => load('./xds/bootstrap').readBootstrap(text, origin);
-
-function readText(path: string, what: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    throw new MeshError('ERR_MESH_CONFIG', `cannot read ${what} ${path}: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    });
-  }
-}
-
-function fromFile(path: string, what: string): Configuration {
-  const absolute = resolvePath(path);
-  if (extname(absolute) === '.json') return { kind: 'bootstrap', bootstrap: parseBootstrap(readText(absolute, what), absolute) };
-  readText(absolute, what);
-  return { kind: 'mesh-yaml', path: absolute };
-}
-
-function findConfiguration(options: MeshOptions, env: Environment): Configuration {
-  if (options.bootstrap !== undefined) {
-    return { kind: 'bootstrap', bootstrap: parseBootstrap(JSON.stringify(options.bootstrap), 'the option "bootstrap"') };
-  }
-  if (options.config !== undefined) return fromFile(options.config, 'the configuration');
-  const path = env['GRPC_XDS_BOOTSTRAP'];
-  if (path !== undefined && path !== '') {
-    return { kind: 'bootstrap', bootstrap: parseBootstrap(readText(path, 'the file that GRPC_XDS_BOOTSTRAP names,'), path) };
-  }
-  const text = env['GRPC_XDS_BOOTSTRAP_CONFIG'];
-  if (text !== undefined && text !== '') return { kind: 'bootstrap', bootstrap: parseBootstrap(text, 'GRPC_XDS_BOOTSTRAP_CONFIG') };
-  const named = env['INMESH_CONFIG'];
-  if (named !== undefined && named !== '') return fromFile(named, 'the file that INMESH_CONFIG names,');
-  if (existsSync('mesh.yaml')) return { kind: 'mesh-yaml', path: resolvePath('mesh.yaml') };
-  throw new MeshError('ERR_MESH_CONFIG', 'no configuration was found', { cure: `Looked in this order: ${ORDER}` });
-}
 
 /** The first of the rules that names hosts. */
 function includeOf(
@@ -117,7 +76,7 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
     engine.attach(source, patterns, lateTls(source, source.certificateProviders, clock, log));
     return { engine, attached: Promise.resolve() };
   }
-  const bootstrap = withControlPlane(withProtocol(configuration.bootstrap, protocol), options.controlPlane, env);
+  const bootstrap = withProtocol(withControlPlane(configuration.bootstrap, options.controlPlane, env), protocol);
   const engine = makeEngine(options, clock, log, undefined, subscription.clustersOnDemand);
   const { patterns = hostPatterns([]), rule } = includeOf(options.include, environment, undefined, 'none');
   // Known at once: calls to these hosts wait for the source instead of passing by (`inmesh/register` does not wait for `attached`).

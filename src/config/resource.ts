@@ -64,8 +64,9 @@ export class ConfigProblem extends Error {
 
 /** Field that was set but has no effect. Counted, not repeated. */
 export interface UnsupportedField {
-  readonly kind: ResourceKind;
+  readonly kind: ResourceKind | 'bootstrap';
   readonly field: string;
+  /** Name of the resource; of a bootstrap where it was read. */
   readonly resource: string;
 }
 

@@ -6,7 +6,8 @@ import { MeshError } from '../core/errors.ts';
 
 export type JsonRecord = Readonly<Record<string, unknown>>;
 
-function kindOf(value: unknown): string {
+/** What was found, in words; long texts are cut. */
+export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return 'nothing';
   if (Array.isArray(value)) return 'an array';
   if (typeof value === 'object') return 'an object';
@@ -14,7 +15,7 @@ function kindOf(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 57)}...` : text;
 }
 
-function isRecord(value: unknown): value is JsonRecord {
+export function isRecord(value: unknown): value is JsonRecord {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
@@ -38,16 +39,22 @@ export class JsonFields {
   }
 
   problem(key: string, reason: string, cure?: string): MeshError {
-    return new MeshError(
-      'ERR_MESH_BOOTSTRAP',
-      `xDS bootstrap ${this.origin}: ${this.pathOf(key)} ${reason}`,
-      cure === undefined ? {} : { cure },
-    );
+    return this.problemAt(this.pathOf(key), reason, cure);
+  }
+
+  /** For a place that is known by its whole path. */
+  problemAt(path: string, reason: string, cure?: string): MeshError {
+    return new MeshError('ERR_MESH_BOOTSTRAP', `xDS bootstrap ${this.origin}: ${path} ${reason}`, cure === undefined ? {} : { cure });
   }
 
   has(key: string): boolean {
     const value = this.#own(key);
     return value !== undefined && value !== null;
+  }
+
+  /** As it is in the document; undefined when absent. */
+  value(key: string): unknown {
+    return this.has(key) ? this.#own(key) : undefined;
   }
 
   keys(): readonly string[] {

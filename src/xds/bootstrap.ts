@@ -11,11 +11,11 @@ import type {
   CertificateProviderConfig,
   ChannelCredentialsConfig,
   FileWatcherConfig,
-  NodeConfig,
   XdsServerConfig,
 } from '../config/bootstrap.ts';
 import { identityProblem } from '../config/control-plane-identity.ts';
 import { JsonFields } from './bootstrap-json.ts';
+import { deepFreeze, readNode } from './bootstrap-node.ts';
 
 const DEFAULT_REFRESH_MS = 600_000;
 const SUPPORTED_CREDENTIALS = 'insecure, tls, google_default';
@@ -104,21 +104,6 @@ function readServers(fields: JsonFields): readonly XdsServerConfig[] {
   );
 }
 
-function readNode(fields: JsonFields | undefined): NodeConfig {
-  // `locality` may be missing: clients that insist on it break with a misleading error (peer-grpc-js-xds.md §6.2, 19).
-  const locality = fields?.fields('locality');
-  return {
-    id: fields?.string('id') ?? '',
-    cluster: fields?.string('cluster') ?? '',
-    locality: {
-      region: locality?.string('region') ?? '',
-      zone: locality?.string('zone') ?? '',
-      subZone: locality?.string('sub_zone') ?? '',
-    },
-    metadata: fields?.record('metadata') ?? {},
-  };
-}
-
 function readProviders(fields: JsonFields | undefined): Record<string, CertificateProviderConfig> {
   const providers: Record<string, CertificateProviderConfig> = Object.create(null);
   for (const instance of fields?.keys() ?? []) {
@@ -160,14 +145,6 @@ function readAuthorities(fields: JsonFields | undefined, servers: readonly XdsSe
     authorities[authority] = { servers: own.length === 0 ? servers : own, clientListenerTemplate: template };
   }
   return authorities;
-}
-
-function deepFreeze<T>(value: T): T {
-  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
-    Object.freeze(value);
-    for (const inner of Object.values(value)) deepFreeze(inner);
-  }
-  return value;
 }
 
 /**

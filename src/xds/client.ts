@@ -18,6 +18,7 @@ import type {
   ResourceState,
   ResourceTypes,
   SourceDescription,
+  UnsupportedField,
 } from '../config/resource.ts';
 import type { NodeMessage } from '../proto/discovery.ts';
 import { Authority } from './authority.ts';
@@ -196,7 +197,11 @@ export class XdsClient implements ConfigSource {
       servers: feeds.map(({ traits, connected, problem }) => ({ uri: traits.uri, connected, problem })),
       ...(this.#lastGood && { lastGood: this.#lastGood.describe() }),
       resources: [...this.#static.describe(), ...caches.flatMap(({ resources }) => resources)],
-      unsupported: [...this.#static.unsupported, ...caches.flatMap(({ unsupported }) => unsupported)],
+      unsupported: [
+        ...bootstrapFields(this.#options.bootstrap),
+        ...this.#static.unsupported,
+        ...caches.flatMap(({ unsupported }) => unsupported),
+      ],
     };
   }
 
@@ -355,6 +360,10 @@ export class XdsClient implements ConfigSource {
 }
 
 const NOBODY: { readonly server: ServerTraits } = { server: { uri: '', failOnDataErrors: false, timerIsTransient: false } };
+
+function bootstrapFields({ unsupported, origin }: Bootstrap): readonly UnsupportedField[] {
+  return unsupported.map((field) => ({ kind: 'bootstrap', field, resource: origin }));
+}
 
 function missing(what: string): () => never {
   return () => {

@@ -65,6 +65,13 @@ export class Servers {
   }
 
   #server(service: ApiServiceConfig): XdsServerConfig | string {
+    const server = this.#serverOf(service);
+    if (typeof server === 'string' || service.metadata.length === 0) return server;
+    const given = service.metadata.map(({ key, value }) => ({ key, parts: [value] }));
+    return { ...server, metadata: [...(server.metadata ?? []), ...given] };
+  }
+
+  #serverOf(service: ApiServiceConfig): XdsServerConfig | string {
     if (service.kind === 'cluster') {
       const { clusters, origin } = this.#bootstrap;
       const server = Object.hasOwn(clusters, service.name) ? clusters[service.name] : undefined;

@@ -1,4 +1,8 @@
-/** Resources that a bootstrap holds itself (Envoy `static_resources`): decoded once, always there, stronger than discovered ones of the same name. */
+/**
+ * Resources that a bootstrap holds itself (Envoy `static_resources`): decoded once, always there, stronger than discovered ones of the same
+ * name. Bootstraps for sidecars hold much that only a sidecar needs (admin and metrics listeners, collectors behind DNS): what cannot be
+ * used here fails by itself, with its reason, and does not keep the process from starting.
+ */
 import type { AnyMessage } from '../core/extension.ts';
 import { MeshError } from '../core/errors.ts';
 import { TYPE_URLS, describeResourceError } from '../config/resource.ts';
@@ -11,7 +15,7 @@ export class StaticResources {
   readonly #states = new Map<ResourceKind, Map<string, ResourceState<unknown>>>();
   readonly unsupported: UnsupportedField[] = [];
 
-  /** Throws `ERR_MESH_BOOTSTRAP` for one that is not valid. */
+  /** Throws `ERR_MESH_BOOTSTRAP` for a name that is there twice. */
   constructor(
     resources: readonly AnyMessage[],
     types: readonly ResourceType[],
@@ -20,16 +24,25 @@ export class StaticResources {
   ) {
     for (const [index, { typeUrl, value }] of resources.entries()) {
       const type = types.find((candidate) => candidate.typeUrl === typeUrl);
-      if (type === undefined) throw problem(origin, `resource ${index} has the type "${typeUrl}", which inmesh does not read`);
+      if (type === undefined) {
+        const kind = (Object.keys(TYPE_URLS) as ResourceKind[]).find((candidate) => TYPE_URLS[candidate] === typeUrl);
+        if (kind === undefined) throw problem(origin, `resource ${index} has the type "${typeUrl}", which inmesh does not read`);
+        this.unsupported.push({ kind, field: '', resource: `static_resources, number ${index}` });
+        continue;
+      }
       const decoded = type.decode(value, {
         ...context,
         unsupported: (kind, field, resource) => void this.unsupported.push({ kind, field, resource }),
       });
-      if (!decoded.ok) throw problem(origin, decoded.errors.map(describeResourceError).join('; '));
       const names = this.#states.get(type.kind) ?? new Map<string, ResourceState<unknown>>();
       this.#states.set(type.kind, names);
       if (names.has(decoded.name)) throw problem(origin, `${type.kind} "${decoded.name}" is there twice`);
-      names.set(decoded.name, { status: 'present', value: decoded.value, version: VERSION });
+      names.set(
+        decoded.name,
+        decoded.ok
+          ? { status: 'present', value: decoded.value, version: VERSION }
+          : { status: 'failed', reason: `${origin}: static_resources: ${decoded.errors.map(describeResourceError).join('; ')}` },
+      );
     }
   }
 
@@ -38,17 +51,17 @@ export class StaticResources {
   }
 
   names(kind: ResourceKind): readonly string[] {
-    return [...(this.#states.get(kind)?.keys() ?? [])];
+    return [...(this.#states.get(kind) ?? [])].filter(([, state]) => state.status === 'present').map(([name]) => name);
   }
 
   describe(): readonly ResourceDescription[] {
     return [...this.#states].flatMap(([kind, names]) =>
-      Array.from(names.keys(), (name): ResourceDescription => ({
+      Array.from(names, ([name, state]): ResourceDescription => ({
         typeUrl: TYPE_URLS[kind],
         name,
         version: VERSION,
-        status: 'ACKED',
-        error: undefined,
+        status: state.status === 'failed' ? 'NACKED' : 'ACKED',
+        error: state.status === 'failed' ? state.reason : undefined,
         updatedAt: 0,
       })),
     );

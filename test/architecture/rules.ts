@@ -27,6 +27,7 @@ export const LEVELS: readonly (readonly [prefix: string, level: number])[] = [
   ['src/mesh.ts', 6],
   ['src/waiters.ts', 6],
   ['src/start.ts', 6],
+  ['src/configuration.ts', 6],
   ['src/options.ts', 6],
   ['src/control-plane-option.ts', 6],
   ['src/control-plane-transport.ts', 6],
@@ -49,7 +50,7 @@ export const ROOT_FILES = /^src\/[^/]+\.ts$/;
 
 export const EXTRA_EDGES: readonly (readonly [from: RegExp, to: RegExp, why: string])[] = [
   [/^src\/cli\//, /^src\/(control-plane\/|index\.ts|facade\.ts|start\.ts)/, 'commands start the control plane and meshes'],
-  [/^src\/mesh\.ts$|^src\/start\.ts$/, /^src\/sources\//, 'start-up makes the source that the configuration names'],
+  [/^src\/(mesh|start|configuration)\.ts$/, /^src\/sources\//, 'start-up makes the source that the configuration names'],
 ];
 
 /** adapters/* see core/ and their library only; these are the exceptions. */

@@ -218,3 +218,84 @@ describe('a connection that swallows everything', () => {
     expect(await (await mesh.fetch('http://shop/')).text()).toBe('shop');
   });
 });
+
+describe("Envoy's bootstrap", () => {
+  /** YAML as people write it: one cluster with mutual TLS by files, a token from a file, ADS for listeners and clusters. */
+  const yaml = (port: number, rest = ''): string => `
+node: { id: app, cluster: shop }
+admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }
+dynamic_resources:
+  ads_config:
+    api_type: GRPC
+    transport_api_version: V3
+    grpc_services:
+    - envoy_grpc: { cluster_name: xds }
+      initial_metadata: [{ key: authorization, value: "Bearer %FILE_CONTENT(DIR/token)%" }]
+  lds_config: { ads: {}, resource_api_version: V3 }
+  cds_config: { ads: {}, resource_api_version: V3 }
+static_resources:
+  clusters:
+  - name: xds
+    type: STATIC
+    load_assignment:
+      cluster_name: xds
+      endpoints: [{ lb_endpoints: [{ endpoint: { address: { socket_address: { address: 127.0.0.1, port_value: ${port} } } } }] }]
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+        explicit_http_config: { http2_protocol_options: { connection_keepalive: { interval: 30s, timeout: 5s } } }
+    transport_socket:
+      name: envoy.transport_sockets.tls
+      typed_config:
+        "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+        sni: localhost
+        common_tls_context:
+          tls_certificates: [{ certificate_chain: { filename: DIR/cert }, private_key: { filename: DIR/key } }]
+          validation_context:
+            trusted_ca: { filename: DIR/ca }
+            match_typed_subject_alt_names: [{ san_type: DNS, matcher: { exact: localhost } }]
+${rest}`;
+
+  async function start(port: number, token: string, change = (text: string): string => text): Promise<Running> {
+    const { certificateChainPem: cert, privateKeyPem: key } = ca.issue({ spiffeId: 'spiffe://test/app' });
+    const files = folder({ ca: ca.certificatePem, cert, key, token });
+    const config = join(files, 'envoy.yaml');
+    writeFileSync(config, change(yaml(port)).replaceAll('DIR', files));
+    const lines: string[] = [];
+    const add = (message: string, fields?: object): void => void lines.push(`${message} ${JSON.stringify(fields ?? {})}`);
+    const logger: Logger = { debug: add, info: add, warn: add, error: add };
+    const mesh = await createMesh({ config, include: ['shop'], logger });
+    onTestFinished(() => mesh.close());
+    return { mesh, lines };
+  }
+
+  function mutual(): ServerCredentials {
+    const { certificateChainPem, privateKeyPem } = ca.issue({ dnsNames: ['localhost'] });
+    const pair = { cert_chain: Buffer.from(certificateChainPem), private_key: Buffer.from(privateKeyPem) };
+    return ServerCredentials.createSsl(Buffer.from(ca.certificatePem), [pair], true);
+  }
+
+  test('YAML, mutual TLS, a token from a file, all listeners and clusters', async () => {
+    const port = await ads({ credentials: mutual(), admit: expecting('authorization', () => `Bearer ${TOKEN}`) });
+    const running = await start(port, TOKEN);
+    expect(await (await running.mesh.fetch('http://shop/')).text()).toBe('shop');
+    expect(running.mesh.describe().source?.unsupported).toContainEqual(expect.objectContaining({ kind: 'bootstrap', field: 'admin' }));
+    expect(told(running)).not.toContain(TOKEN);
+  });
+
+  test.each<[string, (text: string) => string, RegExp]>([
+    [
+      'another name than the one that is expected',
+      (text) => text.replace('exact: localhost', 'exact: elsewhere'),
+      /no SAN matcher of the cluster accepts/,
+    ],
+    ['no certificate of our own', (text) => text.replace(/^ *tls_certificates.*\n/m, ''), /UNAVAILABLE/],
+  ])('%s: nothing is configured', async (_name, change, problem) => {
+    let streams = 0;
+    const port = await ads({ credentials: mutual(), admit: () => void streams++ });
+    const { mesh } = await start(port, TOKEN, change);
+    await until(() => mesh.describe().source?.problem !== undefined);
+    expect(mesh.describe().source?.problem).toMatch(problem);
+    expect(streams).toBe(0);
+  });
+});

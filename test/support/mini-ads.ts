@@ -125,7 +125,9 @@ export async function startMiniAds(
         const type = fields.get(4) ?? '';
         const resource = all.get(type.slice(TYPE.length));
         // A request with a nonce is an acknowledgement; nothing here ever changes.
-        if (resource === undefined || (fields.get(5) ?? '') !== '' || !fields.has(3)) return;
+        if (resource === undefined || (fields.get(5) ?? '') !== '') return;
+        // No names: all of them, for listeners and clusters.
+        if (!fields.has(3) && !type.endsWith(LISTENER) && !type.endsWith(CLUSTER)) return;
         call.write(Buffer.concat([bytes(1, '1'), resource, bytes(4, type), bytes(5, `${type}-1`)]));
       });
       call.on('end', () => call.end());

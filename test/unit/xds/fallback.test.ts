@@ -1,5 +1,6 @@
 /** Several servers (gRFC A71), streams for single types (Envoy X-1), config sources of their own, static resources. */
 import { describe, expect, test } from 'vitest';
+import { TYPE_URLS } from '../../../src/config/resource.ts';
 import type { ConfigSourceConfig } from '../../../src/config/config-source.ts';
 import { settle } from '../../../src/testing/fake-clock.ts';
 import { FakeTransport, FakeType, SERVER, bootstrap, fakeTypes, resource } from './fake-control-plane.ts';
@@ -293,10 +294,29 @@ describe('static resources', () => {
     expect(made.client.listeners()).toEqual(['fixed', 'l']);
   });
 
-  test('a bad one is a bad bootstrap', () => {
-    expect(() => setup({ bootstrap: bootstrap({ staticResources: [resource('cluster', 'c', 'bad')] }) })).toThrow(
-      /static_resources: cluster "c" at some\.field: bad/,
-    );
+  test('one that cannot be used fails by itself, with its reason; the others are there', () => {
+    const { client } = setup({
+      bootstrap: bootstrap({ staticResources: [resource('cluster', 'c', 'bad'), resource('cluster', 'd', 'D')] }),
+    });
+    const reason: unknown = expect.stringMatching(/static_resources: cluster "c" at some\.field: bad/);
+    expect(client.get('cluster', 'c')).toEqual({ status: 'failed', reason });
+    expect(client.get('cluster', 'd')).toMatchObject({ status: 'present', value: 'D' });
+    expect(client.describe().resources.find(({ name }) => name === 'c')).toMatchObject({ status: 'NACKED', error: reason });
+  });
+
+  test('a name that is there twice is a bad bootstrap; a type that is not read is recorded', () => {
+    const twice = [resource('cluster', 'c', 'C'), resource('cluster', 'c', 'D')];
+    expect(() => setup({ bootstrap: bootstrap({ staticResources: twice }) })).toThrow(/static_resources: cluster "c" is there twice/);
+    const { client } = setup({ bootstrap: bootstrap({ staticResources: [{ typeUrl: TYPE_URLS.runtime, value: new Uint8Array() }] }) });
+    expect(client.describe().unsupported).toContainEqual({ kind: 'runtime', field: '', resource: 'static_resources, number 0' });
+  });
+
+  test('fields of the bootstrap without effect are described', () => {
+    const { client } = setup({ bootstrap: bootstrap({ unsupported: ['admin', 'node.user_agent_name'] }) });
+    expect(client.describe().unsupported).toEqual([
+      { kind: 'bootstrap', field: 'admin', resource: bootstrap().origin },
+      { kind: 'bootstrap', field: 'node.user_agent_name', resource: bootstrap().origin },
+    ]);
   });
 
   test('without any control plane nothing is opened; other names fail with the reason', () => {

@@ -1,0 +1,100 @@
+/**
+ * Reads Envoy's bootstrap (envoy.config.bootstrap.v3.Bootstrap, from JSON or YAML) as far as it says where configuration comes from and
+ * who this node is; everything else that is set is recorded as without effect. Every error names the field and the file.
+ */
+import type { Bootstrap } from '../config/bootstrap.ts';
+import { TYPE_URLS } from '../config/resource.ts';
+import type { AnyMessage } from '../core/extension.ts';
+import type { Environment } from '../core/environment.ts';
+import { ProtoProblem, jsonToAny, knows } from '../proto/any.ts';
+import type { JsonRecord } from './bootstrap-json.ts';
+import { deepFreeze, readNode } from './bootstrap-node.ts';
+import { EnvoyClusters } from './envoy-clusters.ts';
+import { ProtoFields } from './envoy-fields.ts';
+import { dynamicResources } from './envoy-sources.ts';
+import { BootstrapSecrets, PROTO_CURE, withKnownTypes } from './envoy-tls.ts';
+import type { ParseDocument } from './envoy-tls.ts';
+
+export interface EnvoyBootstrapOptions {
+  /** For `%ENVIRONMENT(NAME)%` and the like. */
+  readonly env: Environment;
+  /** For files that the bootstrap names: secrets. */
+  readonly parse: ParseDocument;
+}
+
+/** Throws `MeshError` with code `ERR_MESH_BOOTSTRAP`. */
+export function readEnvoyBootstrap(document: JsonRecord, origin: string, options: EnvoyBootstrapOptions): Bootstrap {
+  const unsupported = new Set<string>();
+  const root = new ProtoFields(document, '', origin, unsupported);
+  const fixed = root.fields('static_resources');
+  const clusters = fixed?.messages('clusters') ?? [];
+  const listeners = fixed?.messages('listeners') ?? [];
+  const secrets = fixed?.messages('secrets') ?? [];
+  fixed?.recordRest();
+  const known = new EnvoyClusters(clusters, new BootstrapSecrets(secrets, options.parse));
+  const dynamic = dynamicResources(root.fields('dynamic_resources'), { clusters: known, env: options.env });
+  const node = root.fields('node');
+  const identity = readNode(node);
+  node?.reads('metadata', 'locality');
+  node?.recordRest();
+  const staticResources = [
+    ...listeners.flatMap((listener) => resource(TYPE_URLS.listener, listener)),
+    // Those that lead to a control plane are no targets of calls.
+    ...clusters
+      .filter((cluster) => !known.used.has(cluster.string('name') ?? ''))
+      .flatMap((cluster) => resource(TYPE_URLS.cluster, cluster)),
+    ...secrets.flatMap((secret) => resource(TYPE_URLS.secret, secret)),
+    ...runtimeLayers(root.fields('layered_runtime')),
+  ];
+  if (
+    dynamic.servers.length === 0 &&
+    staticResources.length === 0 &&
+    dynamic.sources.listener === 'none' &&
+    dynamic.sources.cluster === 'none'
+  )
+    throw root.problem('dynamic_resources', 'names no source, and static_resources is empty', 'Nothing could ever be configured');
+  root.recordRest();
+  return deepFreeze<Bootstrap>({
+    format: 'envoy',
+    servers: dynamic.servers,
+    sources: dynamic.sources,
+    clusters: { ...known.servers(), ...dynamic.extra },
+    staticResources,
+    unsupported: [...unsupported].sort(),
+    node: identity,
+    certificateProviders: {},
+    serverListenerTemplate: undefined,
+    clientListenerTemplate: '%s',
+    authorities: {},
+    origin,
+  });
+}
+
+/** None where inmesh has no such resources. */
+function resource(typeUrl: string, fields: ProtoFields): readonly AnyMessage[] {
+  if (!knows(typeUrl)) {
+    fields.unsupported.add(fields.path);
+    return [];
+  }
+  try {
+    return [jsonToAny({ ...(withKnownTypes(fields.raw, knows) as JsonRecord), '@type': typeUrl })];
+  } catch (error) {
+    if (error instanceof ProtoProblem) throw fields.problem('', `cannot be read: ${error.message}`, PROTO_CURE);
+    throw error;
+  }
+}
+
+/** Static layers of the runtime as resources; the other kinds of layer have no effect. */
+function runtimeLayers(runtime: ProtoFields | undefined): readonly AnyMessage[] {
+  const layers = runtime?.messages('layers') ?? [];
+  const found = layers.flatMap((layer) => {
+    const name = layer.requiredString('name');
+    const values = layer.fields('static_layer');
+    layer.recordRest();
+    if (values === undefined) return [];
+    const message = new ProtoFields({ name, layer: values.raw }, layer.path, layer.origin, layer.unsupported);
+    return resource(TYPE_URLS.runtime, message);
+  });
+  runtime?.recordRest();
+  return found;
+}
