@@ -4,6 +4,7 @@
  */
 import pRetry from 'p-retry';
 import { sleep } from '../core/clock.ts';
+import type { Alarm, Timer } from '../core/clock.ts';
 import { grpcStatusName } from '../core/status.ts';
 import type { AdsTransport } from '../core/transport.ts';
 import type { ResourceKind } from '../config/resource.ts';
@@ -17,6 +18,9 @@ const BACKOFF_FACTOR = 1.6;
 const BACKOFF_JITTER = 0.2;
 const BACKOFF_MAX_MS = 120_000;
 
+/** After a refusal, how long a stream must live without a response until the refusal counts as over. */
+const REFUSED_MS = 5_000;
+
 /** The stream ended before any response. */
 class StreamFailed extends Error {
   override readonly name = 'StreamFailed';
@@ -29,13 +33,16 @@ export interface LinkOptions extends Omit<StreamOptions, 'session' | 'connected'
   readonly failed: (problem: string) => void;
 }
 
-export class ServerLink {
+export class ServerLink implements Alarm {
   readonly #options: LinkOptions;
   readonly #stop = new AbortController();
   readonly #versions = new Map<string, string>();
   #running: Promise<void> | undefined;
   #run: StreamRun | undefined;
   #problem: string | undefined;
+  /** The last stream was connected and ended without a response: being connected again says nothing yet (wrong credentials, say). */
+  #refused = false;
+  #doubt: Timer | undefined;
 
   constructor(options: LinkOptions) {
     this.#options = options;
@@ -106,6 +113,7 @@ export class ServerLink {
   #stream(): Promise<void> {
     const { cache, server, log, session } = this.#options;
     return new Promise((resolve, reject) => {
+      let connected = false;
       const run = new StreamRun({
         ...this.#options,
         session: {
@@ -114,9 +122,19 @@ export class ServerLink {
           known: (kind, name) => cache.known(kind, name),
           initialVersions: (kind) => cache.versions(kind, server),
         },
-        connected: () => this.#connected(),
+        connected: () => {
+          connected = true;
+          if (this.#refused) this.#doubt = this.#options.clock.set(this, REFUSED_MS, true);
+          else this.onAlarm();
+        },
+        responded: () => {
+          this.onAlarm();
+          this.#options.responded();
+        },
         ended: (ended, code, details) => {
           this.#run = undefined;
+          this.#settle();
+          this.#refused = connected && ended.responses === 0;
           const problem = `${server.uri}: ${grpcStatusName(code)}${details === '' ? '' : `: ${details}`}`;
           if (ended.responses > 0) {
             if (!this.#stop.signal.aborted)
@@ -133,9 +151,17 @@ export class ServerLink {
     });
   }
 
-  #connected(): void {
+  /** The server lets us in. */
+  onAlarm(): void {
+    this.#settle();
+    this.#refused = false;
     if (this.#problem !== undefined) this.#options.log.info('the control plane is reachable again', { server: this.#options.server.uri });
     this.#problem = undefined;
+  }
+
+  #settle(): void {
+    if (this.#doubt !== undefined) this.#options.clock.clear(this.#doubt);
+    this.#doubt = undefined;
   }
 
   #failed(problem: string): void {

@@ -109,7 +109,7 @@ test('the patterns of hosts.md match what it says', () => {
 });
 
 test('the messages of hosts.md are those of the code', () => {
-  const messages = code.replaceAll('${kind}', 'listener');
+  const messages = code.replaceAll(/\$\{(?:entry\.)?kind\}/g, 'listener');
   const unknown: string[] = [];
   for (const [message] of table('docs/hosts.md', 'Message')) {
     if (message === undefined || message.startsWith('no `x-inmesh')) continue;

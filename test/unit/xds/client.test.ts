@@ -94,6 +94,34 @@ describe('connection', () => {
     expect(log.lines.at(-1)).toMatch(/^info the control plane is reachable again/);
   });
 
+  test('a server that connects and refuses is one problem, told once, until a response comes, or nothing does for five seconds', async () => {
+    const log = new RecordingLogger();
+    const { client, clock, transport } = setup({ log });
+    client.want([LISTENER]);
+    const problem = 'cp:1: UNAUTHENTICATED: no token';
+    for (let attempt = 0; attempt < 3; attempt++) {
+      transport.stream.connect();
+      if (attempt > 0) expect(client.describe()).toMatchObject({ connected: true, problem });
+      transport.stream.end(16, 'no token');
+      expect(client.describe()).toMatchObject({ connected: false, problem });
+      await clock.advance(3000);
+    }
+    const told = 'warn the control plane is not reachable; what is configured stays in use {"problem":"cp:1: UNAUTHENTICATED: no token"}';
+    expect(log.lines).toEqual([told]);
+    transport.stream.connect().respond('listener', '1', 'n', [resource('listener', 'a', 'A')]);
+    expect(client.describe().problem).toBeUndefined();
+    expect(log.lines).toEqual([told, 'info the control plane is reachable again {"server":"cp:1"}']);
+    transport.stream.end(16, 'no token');
+    await clock.advance(2000);
+    transport.stream.connect().end(16, 'no token');
+    await clock.advance(2000);
+    transport.stream.connect();
+    await clock.advance(4999);
+    expect(client.describe().problem).toBe(problem);
+    await clock.advance(1);
+    expect(client.describe()).toMatchObject({ connected: true, problem: undefined });
+  });
+
   test('a transport that cannot be made is a problem, not a crash; the loop goes on', async () => {
     const log = new RecordingLogger();
     let tries = 0;
