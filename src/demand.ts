@@ -1,36 +1,41 @@
 /**
- * What calls have asked for by themselves (clusters on demand, Envoy X-95), root by root: remembered while it is used, bounded, forgotten
- * when idle. Resolving and compiling it belongs to `roots.ts` and `plan.ts`.
+ * What calls have asked for by themselves, root by root: clusters, routes of scopes, virtual hosts (Envoy X-95, X-91, X-90). Remembered
+ * while it is used, bounded, forgotten when idle. Resolving and compiling it belongs to `roots.ts` and `plan.ts`.
  */
-import type { Demand, DemandedCluster } from './config/demand.ts';
 import type { ConfigSourceConfig } from './config/config-source.ts';
+import type { Demand, DemandedCluster, DemandedHost } from './config/demand.ts';
+import { clustersOfHost } from './config/on-demand.ts';
+import type { ResourceState } from './config/resource.ts';
+import type { VirtualHostConfig } from './config/routes.ts';
 import type { Snapshot } from './config/snapshot.ts';
+import { baseOf, belongsTo } from './config/vhds.ts';
 import type { Alarm, Clock, Timer } from './core/clock.ts';
 
-/** Names that are remembered at most: the application chooses some of them (`cluster_header`). */
+/** Names that are remembered at most: the application chooses many of them. */
 export const MAX_DEMANDED = 1000;
 /** Milliseconds after which a name that no call uses is given up. Envoy never gives one up. */
 export const IDLE_MS = 600_000;
 const SWEEPS = 4;
 
-/** Differs from the last time when the cluster was used meanwhile; NaN while it is. Undefined: it is not there. */
-export type UseOf = (clusterName: string) => number | undefined;
-
-class Entry implements DemandedCluster {
+class Entry implements DemandedCluster, DemandedHost {
+  readonly kind: 'clusters' | 'hosts';
   readonly root: string;
   readonly name: string;
   readonly source: ConfigSourceConfig | undefined;
   readonly byHeader: boolean;
+  readonly routeConfig: string;
   settled = false;
-  /** What `UseOf` said last, and when that was last different. */
+  /** What `useOf` said last, and when that was last different. */
   use: number | undefined = undefined;
   usedAt: number;
 
-  constructor(root: string, name: string, source: ConfigSourceConfig | undefined, byHeader: boolean, now: number) {
+  constructor(kind: Entry['kind'], root: string, wanted: Omit<DemandedHost & DemandedCluster, 'settled'>, now: number) {
+    this.kind = kind;
     this.root = root;
-    this.name = name;
-    this.source = source;
-    this.byHeader = byHeader;
+    this.name = wanted.name;
+    this.source = wanted.source;
+    this.byHeader = wanted.byHeader;
+    this.routeConfig = wanted.routeConfig;
     this.usedAt = now;
   }
 }
@@ -38,6 +43,7 @@ class Entry implements DemandedCluster {
 class RootDemand implements Demand {
   readonly lazy: boolean;
   readonly clusters = new Map<string, Entry>();
+  readonly hosts = new Map<string, Entry>();
   readonly scopes = new Map<string, { settled: boolean }>();
 
   constructor(lazy: boolean) {
@@ -49,7 +55,10 @@ export interface DemandsOptions {
   readonly clock: Clock;
   /** Subscription on demand, for all roots. */
   readonly lazy: boolean;
-  readonly useOf: UseOf;
+  /** Differs from the last time when the cluster was used meanwhile; NaN while it is. Undefined: it is not there. */
+  readonly useOf: (clusterName: string) => number | undefined;
+  /** What the source knows of a virtual host. */
+  readonly hostOf: (name: string, source: ConfigSourceConfig | undefined) => ResourceState<VirtualHostConfig>;
   /** The demand of a root has changed, by a call or by forgetting. */
   readonly changed: () => void;
 }
@@ -58,6 +67,8 @@ export class Demands implements Alarm {
   readonly #options: DemandsOptions;
   readonly #roots = new Map<string, RootDemand>();
   readonly #none: RootDemand;
+  /** Hosts that the source has not answered for yet. */
+  readonly #unanswered = new Set<Entry>();
   #count = 0;
   #timer: Timer | undefined;
   #closed = false;
@@ -71,47 +82,61 @@ export class Demands implements Alarm {
     return this.#roots.get(root) ?? this.#none;
   }
 
-  /** A call needs this cluster. Asked for already: without effect but for its age. */
-  cluster(root: string, name: string, source: ConfigSourceConfig | undefined, byHeader: boolean): void {
-    if (this.#closed) return;
-    const now = this.#options.clock.now();
-    const demand = this.#root(root);
-    const known = demand.clusters.get(name);
-    if (known !== undefined) {
-      known.usedAt = now;
-      return;
+  /** A call needs this cluster. Asked for already: without effect but for its age. True: the source may have answered at once. */
+  cluster(root: string, wanted: Omit<DemandedCluster, 'settled'>): boolean {
+    return this.#want('clusters', root, { ...wanted, routeConfig: '' });
+  }
+
+  /** A call needs this virtual host. */
+  host(root: string, wanted: Omit<DemandedHost, 'settled'>): boolean {
+    return this.#want('hosts', root, { ...wanted, byHeader: false });
+  }
+
+  /** What is known of a virtual host; undefined: no call has asked for it. */
+  hostState(root: string, { name, source }: Omit<DemandedHost, 'settled'>): ResourceState<VirtualHostConfig> | undefined {
+    return this.#roots.get(root)?.hosts.has(name) === true ? this.#options.hostOf(name, source) : undefined;
+  }
+
+  /** Whether the source has answered for hosts since the last time: one that does not exist changes no plan, but calls wait for it. */
+  answered(): boolean {
+    let answered = false;
+    for (const entry of this.#unanswered) {
+      if (this.#options.hostOf(entry.name, entry.source).status === 'waiting') continue;
+      this.#unanswered.delete(entry);
+      answered = true;
     }
-    if (this.#count >= MAX_DEMANDED) this.#makeRoom();
-    demand.clusters.set(name, new Entry(root, name, source, byHeader, now));
-    this.#count++;
-    this.#arm();
-    this.#options.changed();
+    return answered;
   }
 
   /** A call needs the routes of this scope. There are as many as the control plane names, so they are kept until it names them no more. */
-  scope(root: string, name: string): void {
-    if (this.#closed) return;
+  scope(root: string, name: string): boolean {
+    if (this.#closed) return false;
     const { scopes } = this.#root(root);
-    if (scopes.has(name)) return;
+    if (scopes.has(name)) return false;
     scopes.set(name, { settled: false });
     this.#options.changed();
+    return true;
   }
 
-  /** Notes what is there: from now on updates wait for it. Scopes that are gone are forgotten. */
+  /** Notes what is there: from now on updates wait for it. Scopes and hosts that the configuration has no place for are forgotten. */
   settle(root: string, snapshot: Snapshot): void {
     const demand = this.#roots.get(root);
     if (demand === undefined) return;
-    for (const entry of demand.clusters.values())
-      if (!entry.settled && snapshot.clusters.get(entry.name)?.ok === true) entry.settled = true;
-    if (demand.scopes.size === 0) return;
-    const there = new Map(
-      [...(snapshot.scopes?.values() ?? [])].flatMap((resolved) =>
-        resolved.ok ? resolved.scopes.map(({ scope, routes }) => [scope.name, routes] as const) : [],
-      ),
-    );
-    for (const [name, scope] of demand.scopes) {
-      if (there.get(name)?.ok === true) scope.settled = true;
-      else if (!there.has(name)) demand.scopes.delete(name);
+    for (const entry of demand.clusters.values()) if (snapshot.clusters.get(entry.name)?.ok === true) entry.settled = true;
+    const scopes = [...(snapshot.scopes?.values() ?? [])].flatMap((resolved) => (resolved.ok ? resolved.scopes : []));
+    if (demand.scopes.size > 0) {
+      const there = new Map(scopes.map(({ scope, routes }) => [scope.name, routes]));
+      for (const [name, scope] of demand.scopes) {
+        if (there.get(name)?.ok === true) scope.settled = true;
+        else if (!there.has(name)) demand.scopes.delete(name);
+      }
+    }
+    if (demand.hosts.size === 0) return;
+    const routes = [...snapshot.routes.values(), ...scopes.flatMap((scope) => scope.routes ?? [])];
+    const configs = routes.flatMap((resolved) => (resolved.ok ? [baseOf(resolved.config)] : []));
+    for (const entry of demand.hosts.values()) {
+      if (!configs.some((config) => belongsTo(entry, config))) this.#forget(entry);
+      else if (this.#options.hostOf(entry.name, entry.source).status === 'present') entry.settled = true;
     }
   }
 
@@ -135,16 +160,50 @@ export class Demands implements Alarm {
     this.#timer = undefined;
   }
 
+  #want(kind: Entry['kind'], root: string, wanted: Omit<DemandedHost & DemandedCluster, 'settled'>): boolean {
+    if (this.#closed) return false;
+    const now = this.#options.clock.now();
+    const known = this.#root(root)[kind].get(wanted.name);
+    if (known !== undefined) {
+      known.usedAt = now;
+      return false;
+    }
+    if (this.#count >= MAX_DEMANDED) this.#makeRoom();
+    const entry = new Entry(kind, root, wanted, now);
+    this.#root(root)[kind].set(wanted.name, entry);
+    this.#count++;
+    if (kind === 'hosts') this.#unanswered.add(entry);
+    this.#arm();
+    this.#options.changed();
+    this.answered();
+    return true;
+  }
+
   *#entries(): Iterable<Entry> {
-    for (const { clusters } of this.#roots.values()) yield* clusters.values();
+    for (const { clusters, hosts } of this.#roots.values()) {
+      yield* clusters.values();
+      yield* hosts.values();
+    }
   }
 
   /** Calls leave no mark of their own: a target that is in use costs them nothing. */
   #look(entry: Entry): void {
-    const use = this.#options.useOf(entry.name);
+    const use = entry.kind === 'clusters' ? this.#options.useOf(entry.name) : this.#useOfHost(entry);
     if (use === entry.use) return;
     entry.use = use;
     entry.usedAt = this.#options.clock.now();
+  }
+
+  /** A virtual host is used when one of the clusters is that its routes lead to. */
+  #useOfHost(entry: Entry): number | undefined {
+    const state = this.#options.hostOf(entry.name, entry.source);
+    if (state.status !== 'present') return undefined;
+    let use: number | undefined;
+    for (const name of clustersOfHost(state.value)) {
+      const own = this.#options.useOf(name);
+      if (own !== undefined) use = (use ?? 0) + own;
+    }
+    return use;
   }
 
   /** Gives up one name: rather one that does not exist, then the one that was not used for longest. */
@@ -159,9 +218,10 @@ export class Demands implements Alarm {
 
   #forget(entry: Entry): void {
     const demand = this.#roots.get(entry.root);
-    if (demand?.clusters.delete(entry.name) !== true) return;
+    if (demand?.[entry.kind].delete(entry.name) !== true) return;
     this.#count--;
-    if (demand.clusters.size + demand.scopes.size === 0) this.#roots.delete(entry.root);
+    this.#unanswered.delete(entry);
+    if (demand.clusters.size + demand.hosts.size + demand.scopes.size === 0) this.#roots.delete(entry.root);
   }
 
   #root(name: string): RootDemand {

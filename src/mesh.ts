@@ -138,6 +138,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
         clock,
         lazy: this.parts.clustersOnDemand ?? false,
         useOf: (name) => clusters.get(name)?.used,
+        hostOf: (name, from) => source.get('virtual-host', name, from),
         changed: () => this.#lane.run(() => this.roots?.sync()),
       }),
     );
@@ -158,6 +159,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
         // Before the clusters, which may be made in this step and must find the secrets of now.
         if (changes === undefined || changes.some(({ kind }) => kind === 'secret')) tls.refresh?.();
         roots.sync();
+        if (demands.answered()) this.#waiters.wake();
       }),
     );
     for (const host of include === undefined ? [] : exactHosts(include.patterns))
@@ -288,9 +290,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
 
   /** Asks for what the call needs. A file, or a list that is complete, knows at once. */
   #demand(call: OutboundCall, awaited: Awaited): OutboundTarget | Reply | undefined {
-    const { epoch } = this;
-    awaited.demand();
-    if (this.epoch !== epoch) return this.open(call);
+    if (awaited.demand()) return this.open(call);
     this.#awaited = awaited;
     return undefined;
   }

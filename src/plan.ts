@@ -3,10 +3,8 @@
  * update of endpoints compiles nothing; stacks are assembled on a route's first use (thousands of routes, few used).
  */
 import type { HttpManagerConfig } from './config/listener.ts';
-import { ON_DEMAND_TIMEOUT_MS, onDemandAt } from './config/on-demand.ts';
 import { sameRoutes, sameScopes } from './config/resolve-scopes.ts';
 import type { FilterOverrides, RouteConfiguration } from './config/routes.ts';
-import type { ScopedRoutesConfig } from './config/scoped-routes.ts';
 import type { ResolvedRoutes, ResolvedScopes, Snapshot } from './config/snapshot.ts';
 import type { Attempt, Call, OutboundCall } from './core/call.ts';
 import type { Deps } from './core/extension.ts';
@@ -15,12 +13,13 @@ import type { Handler, Layer } from './core/handler.ts';
 import { stack } from './core/handler.ts';
 import type { ObserverSet } from './core/observer.ts';
 import { failureReply, LocalReply } from './core/reply.ts';
-import type { Awaited, InboundTarget, OutboundTarget, TargetLabels } from './core/target.ts';
+import type { InboundTarget, OutboundTarget, TargetLabels } from './core/target.ts';
 import type { MeshCluster } from './cluster/cluster.ts';
 import type { Clusters } from './cluster/clusters.ts';
 import type { Demands } from './demand.ts';
 import type { FilterChain } from './filters/chain.ts';
 import { inbound } from './inbound.ts';
+import { OnDemandTargets } from './on-demand-targets.ts';
 import { outbound } from './outbound.ts';
 import { answer } from './routing/answer.ts';
 import { mutateHeaders } from './routing/mutate-headers.ts';
@@ -106,14 +105,8 @@ export function compile(snapshot: Snapshot, previous: RootPlan | undefined, plan
     same = false;
     const tablesOf = (routes: ResolvedRoutes): Tables => tables(manager, routes, snapshot, plan, assembled);
     const known = sameClusters ? before.byConfig : undefined;
-    const maker = new TargetMaker(manager, snapshot, plan, assembled);
-    const made = scopedTables(
-      scopes,
-      known,
-      tablesOf,
-      (scope) => maker.asleep(scope),
-      (scope, reason) => maker.withoutRoutes(scope, reason),
-    );
+    const onDemand = new TargetMaker(manager, snapshot, plan, assembled).onDemand(plan.demands);
+    const made = scopedTables(scopes, known, tablesOf, onDemand);
     parts.set(manager, { routes: scopes, clusters, ...made });
     if (scopes.ok && scopes.problems.length > 0)
       plan.deps.log.warn('scopes are left out', { listener: snapshot.root, problems: scopes.problems.join('; ') });
@@ -142,7 +135,8 @@ function tables(
 ): Tables {
   if (!routes.ok) return { outbound: routes, inbound: routes };
   const maker = new TargetMaker(manager, snapshot, plan, assembled);
-  const outboundTable = new RouteTable<OutboundTarget>(routes.config, (where) => maker.outbound(where));
+  const unknownHost = maker.onDemand(plan.demands).unknownHost(routes.config);
+  const outboundTable = new RouteTable<OutboundTarget>(routes.config, (where) => maker.outbound(where), unknownHost);
   // Tables index eagerly; the inbound one is made only where the listener is a server's.
   const inboundTable =
     snapshot.listener.api === undefined ? new RouteTable<InboundTarget>(routes.config, (where) => maker.inbound(where)) : undefined;
@@ -158,8 +152,7 @@ function scopedTables(
   scopes: ResolvedScopes,
   known: ReadonlyMap<RouteConfiguration, Tables> | undefined,
   tablesOf: (routes: ResolvedRoutes) => Tables,
-  asleep: (scope: ScopedRoutesConfig) => OutboundTarget,
-  failed: (scope: ScopedRoutesConfig, reason: string) => OutboundTarget,
+  onDemand: OnDemandTargets,
 ): Tables & Pick<Part, 'byConfig'> {
   if (!scopes.ok) return { outbound: scopes, inbound: scopes };
   const byConfig = new Map<RouteConfiguration, Tables>();
@@ -167,8 +160,9 @@ function scopedTables(
   const inboundScopes: ScopeEntry<InboundTarget>[] = [];
   for (const { scope, routes } of scopes.scopes) {
     const { key } = scope;
-    if (routes === undefined) outboundScopes.push({ key, content: { target: asleep(scope) } });
-    else if (!routes.ok) outboundScopes.push({ key, content: { target: failed(scope, routes.reason) } });
+    if (routes === undefined) outboundScopes.push({ key, content: { target: onDemand.scope(scope) } });
+    else if (!routes.ok)
+      outboundScopes.push({ key, content: { target: onDemand.withoutRoutes(scope.routeConfigName ?? '', routes.reason) } });
     if (routes?.ok !== true) continue;
     const made = byConfig.get(routes.config) ?? known?.get(routes.config) ?? tablesOf(routes);
     byConfig.set(routes.config, made);
@@ -195,6 +189,12 @@ class TargetMaker {
     this.#assembled = assembled;
   }
 
+  onDemand(demands: Demands | undefined): OnDemandTargets {
+    const local = (labels: TargetLabels, handler: Handler<OutboundCall>, name: string): OutboundTarget =>
+      this.#local(labels, handler, [name]);
+    return new OnDemandTargets({ manager: this.#manager, root: this.#snapshot.root, demands, local });
+  }
+
   outbound(where: RouteContext): OutboundTarget {
     const { deps, clusters } = this.#plan;
     const labels = this.#labels(where);
@@ -203,7 +203,7 @@ class TargetMaker {
     if (action.kind !== 'forward') return this.#answering(where, labels, filters);
     const resolved = this.#snapshot.clusters.get(where.clusterName);
     if (resolved === undefined && where.clusterName !== '' && this.#plan.demands !== undefined)
-      return this.#awaiting(where, labels, this.#plan.demands);
+      return this.onDemand(this.#plan.demands).cluster(where, labels, levelsOf(where));
     const cluster = clusters.get(where.clusterName);
     if (cluster === undefined || resolved?.ok === false) {
       const reason = resolved?.ok === false ? resolved.reason : `the route names cluster "${where.clusterName}", which is not configured`;
@@ -222,40 +222,6 @@ class TargetMaker {
       labels,
       clock: deps.clock,
     };
-  }
-
-  /** The route leads to a cluster that nobody has asked for: the call does, and waits (Envoy X-95). */
-  #awaiting(where: RouteContext, labels: TargetLabels, demands: Demands): OutboundTarget {
-    const { root } = this.#snapshot;
-    const { clusterName, route } = where;
-    const config = onDemandAt(this.#manager, levelsOf(where))?.clusters;
-    const byHeader = route.action.kind === 'forward' && route.action.cluster.kind === 'cluster-header';
-    const awaits: Awaited = {
-      what: `cluster "${clusterName}"`,
-      timeoutMs: config?.timeoutMs ?? ON_DEMAND_TIMEOUT_MS,
-      kind: FAILURES.clusterNotFound,
-      demand: () => demands.cluster(root, clusterName, config?.source, byHeader),
-    };
-    return { ...this.#local(labels, notFound(`${awaits.what} is still awaited`, 503), ['cluster-not-found']), waiting: true, awaits };
-  }
-
-  /** The scope's routes are on demand, and nobody has asked for them (Envoy X-91). */
-  asleep(scope: ScopedRoutesConfig): OutboundTarget {
-    const { root } = this.#snapshot;
-    const { demands } = this.#plan;
-    const awaits: Awaited = {
-      what: `route configuration "${scope.routeConfigName ?? ''}" of scope "${scope.name}"`,
-      timeoutMs: ON_DEMAND_TIMEOUT_MS,
-      kind: FAILURES.routeNotFound,
-      demand: () => demands?.scope(root, scope.name),
-    };
-    return { ...this.withoutRoutes(scope, `${awaits.what} is still awaited`), waiting: true, awaits };
-  }
-
-  withoutRoutes({ routeConfigName = '' }: ScopedRoutesConfig, reason: string): OutboundTarget {
-    const labels = { listener: this.#snapshot.root, routeConfig: routeConfigName, virtualHost: '', route: '', cluster: '' };
-    const failed = failure(FAILURES.routeNotFound, reason);
-    return this.#local(Object.freeze(labels), { handle: () => Promise.resolve(failureReply(failed)) }, ['route-not-found']);
   }
 
   inbound(where: RouteContext): InboundTarget {

@@ -7,6 +7,17 @@ export interface Demand {
   readonly clusters: ReadonlyMap<string, DemandedCluster>;
   /** Scopes on demand whose routes a call needed, by name. */
   readonly scopes: ReadonlyMap<string, DemandedScope>;
+  /** Virtual hosts that calls needed, by the name of the resource. */
+  readonly hosts: ReadonlyMap<string, DemandedHost>;
+}
+
+export interface DemandedHost {
+  /** `<route configuration>/<host>`. */
+  readonly name: string;
+  readonly routeConfig: string;
+  readonly source: ConfigSourceConfig | undefined;
+  /** As for clusters. */
+  settled: boolean;
 }
 
 export interface DemandedScope {
@@ -24,4 +35,4 @@ export interface DemandedCluster {
   settled: boolean;
 }
 
-export const NO_DEMAND: Demand = Object.freeze({ lazy: false, clusters: new Map(), scopes: new Map() });
+export const NO_DEMAND: Demand = Object.freeze({ lazy: false, clusters: new Map(), scopes: new Map(), hosts: new Map() });

@@ -1,7 +1,7 @@
 /** envoy.extensions.filters.http.on_demand.v3 as plain frozen types, and which clusters of a route configuration it makes wait for a call. */
 import type { ConfigSourceConfig } from './config-source.ts';
 import type { HttpFilterConfig, HttpManagerConfig } from './listener.ts';
-import type { FilterOverrides, RouteActionConfig, RouteConfiguration } from './routes.ts';
+import type { FilterOverrides, RouteActionConfig, RouteConfiguration, VirtualHostConfig } from './routes.ts';
 
 export const ON_DEMAND_TYPE = 'type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.OnDemand';
 
@@ -53,7 +53,12 @@ export function clustersOfRoutes(routes: RouteConfiguration): ReadonlySet<string
   return names;
 }
 
-/** Those of them that are asked for before any call: all, where the filter has no `odcds`. */
+/** The same of one virtual host. */
+export function clustersOfHost(host: VirtualHostConfig): ReadonlySet<string> {
+  return new Set(host.routes.flatMap((route) => Array.from(clustersOfAction(route.action), ([name]) => name)));
+}
+
+/** Those of the routes that are asked for before any call: all, where the filter has no `odcds`. */
 export function clustersInAdvance(routes: RouteConfiguration, manager: HttpManagerConfig): ReadonlySet<string> {
   if (onDemandFilter(manager) === undefined) return clustersOfRoutes(routes);
   const names = new Set<string>();

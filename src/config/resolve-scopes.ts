@@ -5,6 +5,7 @@
 import type { ConfigSourceConfig } from './config-source.ts';
 import type { Demand } from './demand.ts';
 import type { ResourceCache, ResourceKey } from './resource.ts';
+import type { RouteConfiguration } from './routes.ts';
 import type { ScopedRoutesConfig, ScopedRoutesRefConfig } from './scoped-routes.ts';
 import type { ResolvedRoutes, ResolvedScope, ResolvedScopes } from './snapshot.ts';
 
@@ -15,6 +16,9 @@ export interface ScopeWalk {
   readonly cache: ResourceCache;
   readonly used: ResourceKey[];
   readonly missing: ResourceKey[];
+  readonly demand: Demand;
+  /** With the virtual hosts that calls have asked for. */
+  whole(config: RouteConfiguration): ResolvedRoutes;
   /** Routes by name; undefined and noted when they are not there yet. */
   named(name: string, source: ConfigSourceConfig | undefined): ResolvedRoutes | undefined;
 }
@@ -35,7 +39,7 @@ function listOf(
 }
 
 /** Undefined: something is awaited. `eager`: the routes of on-demand scopes are asked for as well (nobody waits on the inbound side). */
-export function resolveScopes(ref: ScopedRoutesRefConfig, walk: ScopeWalk, demand: Demand, eager: boolean): ResolvedScopes | undefined {
+export function resolveScopes(ref: ScopedRoutesRefConfig, walk: ScopeWalk, eager: boolean): ResolvedScopes | undefined {
   const found = listOf(ref, walk);
   if (found === undefined) return undefined;
   if ('reason' in found) return { ok: false, reason: found.reason };
@@ -52,10 +56,10 @@ export function resolveScopes(ref: ScopedRoutesRefConfig, walk: ScopeWalk, deman
     }
     taken.set(id, scope.name);
     if (scope.routeConfig !== undefined) {
-      scopes.push({ scope, routes: { ok: true, config: scope.routeConfig } });
+      scopes.push({ scope, routes: walk.whole(scope.routeConfig) });
       continue;
     }
-    const asked = demand.scopes.get(scope.name);
+    const asked = walk.demand.scopes.get(scope.name);
     if (scope.onDemand && !eager && asked === undefined) {
       scopes.push({ scope, routes: undefined });
       continue;

@@ -11,10 +11,12 @@ import { clustersInAdvance, clustersOfRoutes } from './on-demand.ts';
 import type { ResourceCache, ResourceKey } from './resource.ts';
 import { resolveScopes, routesOfScopes } from './resolve-scopes.ts';
 import type { ScopeWalk } from './resolve-scopes.ts';
+import type { RouteConfiguration, VirtualHostConfig } from './routes.ts';
 import type { ResolvedCluster, ResolvedRoutes, ResolvedScopes, Snapshot } from './snapshot.ts';
 import { secretsOf } from './secret.ts';
 
 import type { CommonTlsConfig } from './tls.ts';
+import { baseOf, belongsTo, withVirtualHosts } from './vhds.ts';
 
 export type Resolution =
   | { readonly status: 'complete'; readonly used: readonly ResourceKey[]; readonly snapshot: Snapshot }
@@ -44,13 +46,15 @@ class Walk implements ScopeWalk {
   readonly used: ResourceKey[] = [];
   readonly missing: ResourceKey[] = [];
   readonly cache: ResourceCache;
+  readonly demand: Demand;
 
-  constructor(cache: ResourceCache) {
+  constructor(cache: ResourceCache, demand: Demand) {
     this.cache = cache;
+    this.demand = demand;
   }
 
   routes(manager: HttpManagerConfig): ResolvedRoutes | undefined {
-    if (manager.routeConfig !== undefined) return { ok: true, config: manager.routeConfig };
+    if (manager.routeConfig !== undefined) return this.whole(manager.routeConfig);
     return this.named(manager.routeConfigName ?? '', manager.routesSource);
   }
 
@@ -58,10 +62,26 @@ class Walk implements ScopeWalk {
     const key: ResourceKey = { kind: 'routes', name, source };
     this.used.push(key);
     const state = this.cache.get('routes', key.name, key.source);
-    if (state.status === 'present') return { ok: true, config: state.value };
+    if (state.status === 'present') return this.whole(state.value);
     if (state.status === 'failed') return { ok: false, reason: `route configuration "${key.name}": ${state.reason}` };
     this.missing.push(key);
     return undefined;
+  }
+
+  /** With the virtual hosts that calls have asked for; one that was never there holds up nobody but those calls. */
+  whole(base: RouteConfiguration): ResolvedRoutes {
+    const { vhds } = base;
+    if (vhds === undefined || this.demand.hosts.size === 0) return { ok: true, config: base };
+    const found: VirtualHostConfig[] = [];
+    for (const host of this.demand.hosts.values()) {
+      if (!belongsTo(host, base)) continue;
+      const key: ResourceKey = { kind: 'virtual-host', name: host.name, source: vhds.source };
+      this.used.push(key);
+      const state = this.cache.get('virtual-host', key.name, key.source);
+      if (state.status === 'present') found.push(state.value);
+      else if (state.status === 'waiting' && host.settled) this.missing.push(key);
+    }
+    return { ok: true, config: withVirtualHosts(base, found) };
   }
 
   cluster(name: string, source?: ConfigSourceConfig): ResolvedCluster | undefined {
@@ -105,7 +125,8 @@ class Walk implements ScopeWalk {
   }
 
   /** What calls have asked for. One that was never there holds up nobody but those calls: it is simply not in `clusters` yet. */
-  demanded(demand: Demand, routes: Iterable<ResolvedRoutes>, clusters: Map<string, ResolvedCluster>): void {
+  demanded(routes: Iterable<ResolvedRoutes>, clusters: Map<string, ResolvedCluster>): void {
+    const { demand } = this;
     if (demand.clusters.size === 0) return;
     const referenced = Array.from(routes, (resolved) => (resolved.ok ? clustersOfRoutes(resolved.config) : NONE));
     for (const { name, source, byHeader, settled } of demand.clusters.values()) {
@@ -129,18 +150,20 @@ export function refresh(
   cache: ResourceCache,
   demand = NO_DEMAND,
 ): { readonly used: readonly ResourceKey[]; readonly snapshot: Snapshot } {
-  const walk = new Walk(cache);
+  const walk = new Walk(cache, demand);
+  const routes = new Map<HttpManagerConfig, ResolvedRoutes>();
+  for (const [manager, before] of snapshot.routes) routes.set(manager, before.ok ? walk.whole(baseOf(before.config)) : before);
   const clusters = new Map<string, ResolvedCluster>();
   for (const [name, before] of snapshot.clusters) {
     const now = walk.cluster(name, demand.clusters.get(name)?.source);
     clusters.set(name, now?.ok === true ? now : before);
   }
-  walk.demanded(demand, [...snapshot.routes.values(), ...[...(snapshot.scopes?.values() ?? [])].flatMap(routesOfScopes)], clusters);
-  return { used: walk.used, snapshot: { ...snapshot, clusters } };
+  walk.demanded([...routes.values(), ...[...(snapshot.scopes?.values() ?? [])].flatMap(routesOfScopes)], clusters);
+  return { used: walk.used, snapshot: { ...snapshot, routes, clusters } };
 }
 
 export function resolve(root: string, cache: ResourceCache, demand = NO_DEMAND): Resolution {
-  const walk = new Walk(cache);
+  const walk = new Walk(cache, demand);
   const key: ResourceKey = { kind: 'listener', name: root };
   walk.used.push(key);
   const state = cache.get('listener', root);
@@ -161,7 +184,7 @@ export function resolve(root: string, cache: ResourceCache, demand = NO_DEMAND):
   for (const manager of managers) {
     if (manager.scopedRoutes !== undefined) {
       const inbound = state.value.api === undefined && state.value.direction !== 'outbound';
-      const resolved = resolveScopes(manager.scopedRoutes, walk, demand, inbound);
+      const resolved = resolveScopes(manager.scopedRoutes, walk, inbound);
       if (resolved === undefined) continue;
       (scopes ??= new Map<HttpManagerConfig, ResolvedScopes>()).set(manager, resolved);
       for (const one of routesOfScopes(resolved)) took(manager, one);
@@ -179,7 +202,7 @@ export function resolve(root: string, cache: ResourceCache, demand = NO_DEMAND):
     served ||= resolved?.ok === true;
     clusters.set(name, resolved ?? { ok: false, waiting: true, reason: `cluster "${name}" is still awaited` });
   }
-  walk.demanded(demand, all, clusters);
+  walk.demanded(all, clusters);
   const snapshot: Snapshot = { root, listener: state.value, routes, clusters, ...(scopes && { scopes }) };
   if (walk.missing.length === 0) return { status: 'complete', used: walk.used, snapshot };
   const partial = served && !unsecured && routes.size + (scopes?.size ?? 0) === managers.length ? snapshot : undefined;

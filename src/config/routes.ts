@@ -1,4 +1,5 @@
 /** envoy.config.route.v3.RouteConfiguration as plain frozen types. */
+import type { ConfigSourceConfig } from './config-source.ts';
 import type { FractionConfig, HeaderMatcherConfig, QueryParameterMatcherConfig, StringMatcherConfig } from './matchers.ts';
 
 export interface RouteConfiguration {
@@ -9,6 +10,15 @@ export interface RouteConfiguration {
   readonly mostSpecificHeaderMutationsWins: boolean;
   readonly ignorePortInHostMatching: boolean;
   readonly maxDirectResponseBytes: number;
+  /** More virtual hosts are to be had by the name of a host (VHDS, Envoy X-90). */
+  readonly vhds?: VhdsConfig;
+}
+
+export interface VhdsConfig {
+  /** Undefined: the aggregated stream. */
+  readonly source: ConfigSourceConfig | undefined;
+  /** `typed_per_filter_config` of the route configuration, for the virtual hosts that come. */
+  readonly inherited: FilterOverrides;
 }
 
 export interface VirtualHostConfig {

@@ -27,8 +27,8 @@ export interface Awaited {
   readonly timeoutMs: number;
   /** How a call fails that waited in vain. */
   readonly kind: FailureKind;
-  /** Asks for it; without effect once that was done. What is known at once is there on return. */
-  demand(): void;
+  /** Asks for it; without effect once that was done. True: there is an answer already, so the call should be routed again. */
+  demand(): boolean;
 }
 
 export interface OutboundTarget {

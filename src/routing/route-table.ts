@@ -174,10 +174,15 @@ export interface RouteMatcher<T> {
 export class RouteTable<T> implements RouteMatcher<T> {
   readonly config: RouteConfiguration;
   readonly #hosts: VirtualHosts<HostRoutes<T>>;
+  readonly #unknownHost: ((authority: string) => T | undefined) | undefined;
 
-  /** Throws `ConfigProblem` for patterns that decoding should have rejected. */
-  constructor(config: RouteConfiguration, leaf: MakeLeaf<T>) {
+  /**
+   * Throws `ConfigProblem` for patterns that decoding should have rejected. `unknownHost`: the target of an authority without a virtual host,
+   * where more may be had.
+   */
+  constructor(config: RouteConfiguration, leaf: MakeLeaf<T>, unknownHost?: (authority: string) => T | undefined) {
     this.config = config;
+    this.#unknownHost = unknownHost;
     this.#hosts = new VirtualHosts(
       config.virtualHosts.map((host) => new HostRoutes(config, host, leaf)),
       config.ignorePortInHostMatching,
@@ -186,6 +191,7 @@ export class RouteTable<T> implements RouteMatcher<T> {
 
   /** Undefined when no virtual host or no route matches (R-9). */
   match(call: Matchable, random: Random): T | undefined {
-    return this.#hosts.find(call.head.authority)?.match(call, random);
+    const host = this.#hosts.find(call.head.authority);
+    return host === undefined ? this.#unknownHost?.(call.head.authority) : host.match(call, random);
   }
 }

@@ -303,7 +303,9 @@ export class XdsCache implements ResourceCache {
     if (entry.status === 'DOES_NOT_EXIST' || entry.status === 'TIMEOUT') return false;
     entry.rejected = undefined;
     if (entry.state.status === 'waiting') return entry.fail('DOES_NOT_EXIST', absentReason(entry));
-    if (entry.state.status === 'present' && !entry.owner.server.failOnDataErrors && !entry.fromDisk) {
+    // A virtual host that is removed is as one left out of its route configuration: a change, not a loss.
+    const keeps = !entry.owner.server.failOnDataErrors && entry.kind !== 'virtual-host';
+    if (entry.state.status === 'present' && keeps && !entry.fromDisk) {
       entry.status = 'DOES_NOT_EXIST';
       entry.error = `${reason}, its last value stays in use`;
       return false;

@@ -23,6 +23,8 @@ class TypeState {
   /** The answer that is owed for the last response. */
   owed: { readonly nonce: string; readonly nack: string | undefined } | undefined = undefined;
   readonly memory = new NackMemory();
+  /** Names that resources were asked for by, where they have another (Envoy X-40): a removal names the resource. */
+  readonly aliases = new Map<string, ReadonlySet<string>>();
 
   constructor(type: ResourceType, wildcard: boolean) {
     this.type = type;
@@ -59,6 +61,8 @@ export class DeltaSession implements Session {
     if (added.length === 0 && removed.length === 0) return undefined;
     for (const name of added) state.names.add(name);
     for (const name of removed) state.names.delete(name);
+    if (removed.length > 0)
+      for (const [own, aliases] of state.aliases) if (![...aliases].some((name) => state.names.has(name))) state.aliases.delete(own);
     // Envoy X-53: as above.
     const everything = !state.opened && added.length === 1 && added[0] === EVERYTHING;
     return this.#request(state, everything ? [] : added, removed, undefined);
@@ -79,14 +83,20 @@ export class DeltaSession implements Session {
     const intake = new Intake({ session: this.#options, type, wants, nameless: memory.nameless });
     this.#current = { state, version: response.systemVersionInfo, intake };
     for (const [index, entry] of response.resources.entries()) {
+      const aliases = entry.aliases.map(canonicalName).filter(wants);
+      if (aliases.length > 0) state.aliases.set(canonicalName(entry.name), new Set(aliases));
       yield* take(entry, index, intake, wants);
       yield undefined;
     }
     for (const removed of response.removedResources) {
-      const name = canonicalName(removed);
-      if (!wants(name) || intake.duplicate(name)) continue;
-      intake.seen.add(name);
-      intake.outcomes.push({ status: 'removed', name });
+      const own = canonicalName(removed);
+      const aliases = state.aliases.get(own) ?? NO_NAMES;
+      state.aliases.delete(own);
+      for (const name of [own, ...aliases]) {
+        if (!wants(name) || intake.duplicate(name)) continue;
+        intake.seen.add(name);
+        intake.outcomes.push({ status: 'removed', name });
+      }
     }
     for (const { resourceName, errorDetail } of response.resourceErrors) {
       const name = canonicalName(resourceName?.name ?? '');

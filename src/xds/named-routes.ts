@@ -4,6 +4,7 @@
  */
 import type { ConfigSourceConfig } from '../config/config-source.ts';
 import type { ListenerConfig } from '../config/listener.ts';
+import { ON_DEMAND_TYPE } from '../config/on-demand.ts';
 import type {
   Changes,
   ConfigSource,
@@ -20,14 +21,17 @@ const PREFIX = 'rds:';
 const MAX_SPARE = 1000;
 const ROUTER = 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router';
 
-/** What Envoy would have to be told for the same: a connection manager with RDS and nothing but a router. */
+/** What Envoy would have to be told for the same: a connection manager with RDS, and nothing but on-demand discovery and a router. */
 function listenerOf(name: string): ListenerConfig {
   return Object.freeze({
     name,
     api: Object.freeze({
       routeConfigName: name.slice(PREFIX.length),
       routeConfig: undefined,
-      filters: Object.freeze([{ name: 'router', typeUrl: ROUTER, disabled: false, terminal: true, config: undefined }]),
+      filters: Object.freeze([
+        { name: 'on_demand', typeUrl: ON_DEMAND_TYPE, disabled: false, terminal: false, config: { clusters: undefined } },
+        { name: 'router', typeUrl: ROUTER, disabled: false, terminal: true, config: undefined },
+      ]),
       maxStreamDurationMs: undefined,
       stripPort: 'none',
       statPrefix: '',

@@ -8,6 +8,7 @@ import {
   decodeRoutes,
   decodeScopedRoutes,
   decodeSecret,
+  decodeVirtualHost,
 } from './decode/resource.ts';
 import type { ResourceType } from './resource-type.ts';
 
@@ -31,4 +32,13 @@ const SCOPED_ROUTES: ResourceType<'scoped-routes'> = {
 
 const SECRET: ResourceType<'secret'> = { kind: 'secret', typeUrl: TYPE_URLS.secret, fullState: false, decode: decodeSecret };
 
-export const RESOURCE_TYPES: readonly ResourceType[] = [LISTENER, SCOPED_ROUTES, ROUTES, CLUSTER, ENDPOINTS, SECRET];
+const VIRTUAL_HOST: ResourceType<'virtual-host'> = {
+  kind: 'virtual-host',
+  typeUrl: TYPE_URLS['virtual-host'],
+  fullState: false,
+  // `<route configuration>/<host>`, which the virtual host itself does not know (Envoy X-90).
+  namedByWrapper: true,
+  decode: decodeVirtualHost,
+};
+
+export const RESOURCE_TYPES: readonly ResourceType[] = [LISTENER, SCOPED_ROUTES, ROUTES, VIRTUAL_HOST, CLUSTER, ENDPOINTS, SECRET];

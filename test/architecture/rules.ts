@@ -22,6 +22,7 @@ export const LEVELS: readonly (readonly [prefix: string, level: number])[] = [
   ['src/plan.ts', 5],
   ['src/roots.ts', 5],
   ['src/demand.ts', 5],
+  ['src/on-demand-targets.ts', 5],
   ['src/inbound-listeners.ts', 5],
   ['src/sources/', 6],
   ['src/mesh.ts', 6],

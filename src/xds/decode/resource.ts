@@ -4,13 +4,14 @@ import type { EndpointsConfig } from '../../config/endpoints.ts';
 import type { ListenerConfig } from '../../config/listener.ts';
 import { ConfigProblem, TYPE_URLS } from '../../config/resource.ts';
 import type { ResourceKind } from '../../config/resource.ts';
-import type { RouteConfiguration } from '../../config/routes.ts';
+import type { RouteConfiguration, VirtualHostConfig } from '../../config/routes.ts';
 import type { ScopedRoutesConfig } from '../../config/scoped-routes.ts';
 import type { SecretConfig } from '../../config/secret.ts';
 import type { Message } from '../../proto/any.ts';
 import type { Cluster } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.js';
 import type { Listener } from '../../proto/gen/envoy/config/listener/v3/listener_pb.js';
 import type { RouteConfiguration as RouteConfigurationMessage } from '../../proto/gen/envoy/config/route/v3/route_pb.js';
+import type { VirtualHost } from '../../proto/gen/envoy/config/route/v3/route_components_pb.js';
 import type { ScopedRouteConfiguration } from '../../proto/gen/envoy/config/route/v3/scoped_route_pb.js';
 import type { Secret } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js';
 import type { DecodeContext, Decoded } from '../resource-type.ts';
@@ -18,7 +19,7 @@ import { cluster } from './cluster.ts';
 import { decodeEndpoints, endpointsInSteps } from './endpoints.ts';
 import { freeze } from './freeze.ts';
 import { listener } from './listener.ts';
-import { routeConfiguration } from './routes.ts';
+import { discoveredVirtualHost, routeConfiguration } from './routes.ts';
 import { Scope } from './scope.ts';
 import { scopedRouteConfiguration } from './scoped-routes.ts';
 import { secret } from './secret.ts';
@@ -74,6 +75,12 @@ export function decodeScopedRoutes(bytes: Uint8Array, context: DecodeContext): D
 
 export function decodeSecret(bytes: Uint8Array, context: DecodeContext): Decoded<SecretConfig> {
   return bounded('secret', context, (scope) => freeze(secret(surveyed<Secret>('secret', bytes, scope), scope)));
+}
+
+export function decodeVirtualHost(bytes: Uint8Array, context: DecodeContext): Decoded<VirtualHostConfig> {
+  return bounded('virtual-host', context, (scope) =>
+    freeze(discoveredVirtualHost(surveyed<VirtualHost>('virtual-host', bytes, scope), scope), ROUTE_DEPTH - 1),
+  );
 }
 
 /** Not frozen: there are many, and they are handed to pickers as they are. */

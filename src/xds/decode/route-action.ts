@@ -29,8 +29,8 @@ const MAX_UINT32 = 0xffff_ffff;
 
 /** What actions need to know of their route configuration. */
 export interface RouteSurroundings {
-  /** `cluster_specifier_plugins` by name: true for one that may be skipped. */
-  readonly plugins: ReadonlyMap<string, boolean>;
+  /** The `cluster_specifier_plugins`; all of them may be skipped. */
+  readonly plugins: { has(name: string): boolean };
   readonly maxDirectResponseBytes: number;
 }
 

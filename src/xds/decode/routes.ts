@@ -2,7 +2,8 @@
 import type { RouteConfiguration as RouteConfigurationMessage } from '../../proto/gen/envoy/config/route/v3/route_pb.js';
 import type { Route, VirtualHost } from '../../proto/gen/envoy/config/route/v3/route_components_pb.js';
 import { ConfigProblem } from '../../config/resource.ts';
-import type { FilterOverrides, RouteConfiguration, RouteEntryConfig, VirtualHostConfig } from '../../config/routes.ts';
+import type { FilterOverrides, RouteConfiguration, RouteEntryConfig, VhdsConfig, VirtualHostConfig } from '../../config/routes.ts';
+import { configSource } from './config-source.ts';
 import { filterOverrides } from './filters.ts';
 import { headerMutation } from './headers.ts';
 import { retryPolicy } from './retry-policy.ts';
@@ -39,12 +40,12 @@ function virtualHost(
   return {
     name: host.name,
     domains: host.domains.map((domain) => domain.toLowerCase()),
-    routes: host.routes.flatMap((route, i) => routeEntry(route, `${path}.routes[${i}]`, scope, around) ?? []),
+    routes: host.routes.flatMap((route, i) => routeEntry(route, join(path, `routes[${i}]`), scope, around) ?? []),
     headers: headerMutation(host, path),
-    retry: host.retryPolicy && retryPolicy(host.retryPolicy, `${path}.retry_policy`, scope),
+    retry: host.retryPolicy && retryPolicy(host.retryPolicy, join(path, 'retry_policy'), scope),
     // Envoy R-110: the route configuration is the outermost level; the more specific one wins whole.
     filterOverrides: { ...inherited, ...own },
-    requireTls: enumName(['none', 'external-only', 'all'], host.requireTls, `${path}.require_tls`),
+    requireTls: enumName(['none', 'external-only', 'all'], host.requireTls, join(path, 'require_tls')),
     includeAttemptCount: host.includeRequestAttemptCount,
   };
 }
@@ -78,6 +79,26 @@ function plugins(message: RouteConfigurationMessage, path: string): ReadonlyMap<
   return found;
 }
 
+/** Envoy X-90: asked for host by host, which only the incremental dialect can. */
+function vhds(message: RouteConfigurationMessage, path: string, scope: Scope, inherited: FilterOverrides): VhdsConfig | undefined {
+  if (message.vhds === undefined) return undefined;
+  const at = join(path, 'vhds.config_source');
+  const source = configSource(message.vhds.configSource, at, scope);
+  if (source !== undefined && (source.kind !== 'api' || source.protocol !== 'delta'))
+    throw new ConfigProblem(at, 'virtual hosts are discovered by delta only');
+  return { source, inherited };
+}
+
+/** A resource of its own. Which plugins its route configuration declares is not known: routes that name one are skipped. */
+export function discoveredVirtualHost(message: VirtualHost, scope: Scope): VirtualHostConfig {
+  const around: RouteSurroundings = { plugins: { has: () => true }, maxDirectResponseBytes: DEFAULT_MAX_DIRECT_RESPONSE_BYTES };
+  const host = virtualHost(message, '', scope, around, {});
+  if (host.domains.length === 0) throw new ConfigProblem('domains', 'a virtual host needs a domain');
+  const twice = host.domains.findIndex((domain, i) => host.domains.indexOf(domain) !== i);
+  if (twice >= 0) throw new ConfigProblem(`domains[${twice}]`, `domain "${host.domains[twice]}" is there twice`);
+  return host;
+}
+
 /** `path` is empty for a resource of its own, or the field of a connection manager. */
 export function routeConfiguration(message: RouteConfigurationMessage, path: string, scope: Scope): RouteConfiguration {
   const around: RouteSurroundings = {
@@ -89,6 +110,7 @@ export function routeConfiguration(message: RouteConfigurationMessage, path: str
     virtualHost(host, join(path, `virtual_hosts[${i}]`), scope, around, inherited),
   );
   checkDomains(virtualHosts, path);
+  const discovered = vhds(message, path, scope, inherited);
   return {
     name: message.name,
     virtualHosts,
@@ -96,5 +118,6 @@ export function routeConfiguration(message: RouteConfigurationMessage, path: str
     mostSpecificHeaderMutationsWins: message.mostSpecificHeaderMutationsWins,
     ignorePortInHostMatching: message.ignorePortInHostMatching,
     maxDirectResponseBytes: around.maxDirectResponseBytes,
+    ...(discovered && { vhds: discovered }),
   };
 }

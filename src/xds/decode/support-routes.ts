@@ -20,11 +20,13 @@ export const ROUTE_SUPPORT: Readonly<Record<string, MessageSupport>> = {
         cluster_specifier_plugins:
           'No plugin is supported: one that is not optional rejects the resource, routes of an optional one are skipped (gRPC rule 22).',
         typed_per_filter_config: 'The outermost level; the most specific one wins whole.',
+        vhds: 'By delta; outbound, where the `on_demand` filter is on.',
       }),
       ...skip('Clusters are asked for by name; one that does not exist fails its calls.', 'validate_clusters'),
       ...skip('Not traffic.', 'metadata'),
     },
   },
+  [`${ROUTE}.Vhds`]: { fields: read('config_source') },
   [`${ROUTE}.ScopedRouteConfiguration`]: {
     fields: {
       ...read('name', 'route_configuration_name', 'route_configuration', 'key'),

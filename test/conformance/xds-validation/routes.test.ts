@@ -12,6 +12,8 @@ const retry = (more: Json): Json => action({ cluster: 'c', retry_policy: { retry
 const override = (any: Json): Json => routes({ typed_per_filter_config: { f: any } });
 const FAULT_ANY = FAULT_FILTER.typed_config;
 const FILTER_CONFIG = 'type.googleapis.com/envoy.config.route.v3.FilterConfig';
+const CP = { envoy_grpc: { cluster_name: 'cp' } };
+const vhds = (config_source: Json): Json => ({ name: 'r', vhds: { config_source } });
 
 describe('route configurations (§4.4)', () => {
   check('routes', [
@@ -39,6 +41,16 @@ describe('route configurations (§4.4)', () => {
       },
       'virtual_hosts[1].domains[0]',
     ],
+    ['X-90', 'virtual hosts on demand', vhds({ ads: {} }), 'accepted'],
+    ['X-90', 'by delta', vhds({ api_config_source: { api_type: 'DELTA_GRPC', grpc_services: [CP] } }), 'accepted'],
+    [
+      'X-90',
+      'by anything else',
+      vhds({ api_config_source: { api_type: 'GRPC', grpc_services: [CP] } }),
+      'vhds.config_source: virtual hosts',
+    ],
+    ['X-90', 'from a file', vhds({ path_config_source: { path: '/x' } }), 'vhds.config_source: virtual hosts'],
+    ['X-90', 'from nowhere', { name: 'r', vhds: {} }, 'vhds.config_source'],
     [
       'X-95',
       'on_demand for a route',
@@ -191,5 +203,27 @@ describe('route configurations (§4.4)', () => {
     ['25', 'an empty wrapper', override({ '@type': FILTER_CONFIG }), `${R}.typed_per_filter_config["f"].config`],
     ['41', 'an override of the router', override(ROUTER_FILTER.typed_config), `${R}.typed_per_filter_config["f"]`],
     ['A31', 'a duration that is none', action({ cluster: 'c', timeout: '-1s' }), `${R}.route.timeout`],
+  ]);
+});
+
+describe('virtual hosts by themselves (X-90)', () => {
+  const host = (more: Json): Json => ({ name: 'v', domains: ['a'], routes: [], ...more });
+  check('virtual-host', [
+    ['X-90', 'a virtual host', host({ routes: [{ match: { prefix: '/' }, route: { cluster: 'c' } }] }), 'accepted'],
+    ['X-90', 'without a domain', host({ domains: [] }), 'domains: a virtual host needs'],
+    ['R-5', 'a domain twice', host({ domains: ['a', 'A'] }), 'domains[1]: domain'],
+    ['18', 'its routes are validated', host({ routes: [{ match: {} }] }), 'routes[0].match'],
+    [
+      '22',
+      'a plugin of its route configuration: skipped',
+      host({ routes: [{ match: { prefix: '/' }, route: { cluster_specifier_plugin: 'p' } }] }),
+      'accepted',
+    ],
+    [
+      '17',
+      'its retry policy is validated',
+      host({ retry_policy: { retry_back_off: { base_interval: '-1s' } } }),
+      'retry_policy.retry_back_off.base_interval',
+    ],
   ]);
 });
