@@ -14,6 +14,7 @@ import { lbPolicy } from '../balancing/registry.ts';
 import { Breaker } from '../resilience/breaker.ts';
 import { OutlierDetector } from '../resilience/outlier-detection.ts';
 import { KnownEndpoints } from './known-endpoints.ts';
+import { OriginalDst } from './original-dst.ts';
 import { MeshEndpoint } from './endpoint.ts';
 
 export interface ClusterDeps extends Deps {
@@ -52,6 +53,8 @@ export class MeshCluster implements Cluster {
   /** Removed endpoints whose exchanges have not ended yet. */
   readonly #leaving = new Map<MeshEndpoint, Promise<void>>();
   #outlier: OutlierDetector | undefined;
+  /** Of a cluster that dials what calls name; it has no assignment but its own. */
+  #originalDst: OriginalDst | undefined;
   readonly #reportsTo: Observer = {
     onAttemptEnd: (attempt) => {
       this.ended++;
@@ -69,6 +72,7 @@ export class MeshCluster implements Cluster {
     this.#policy = lbPolicy(config.lb, deps, deps.lbPolicies);
     this.breaker = this.#breakerOf(config);
     this.#setOutlier(config.outlier);
+    this.#setOriginalDst(config);
   }
 
   get http2(): boolean {
@@ -123,13 +127,18 @@ export class MeshCluster implements Cluster {
       this.breaker = this.#breakerOf(config);
     }
     if (before.outlier !== config.outlier) this.#setOutlier(config.outlier);
+    if (before.discovery.kind !== config.discovery.kind) this.#setOriginalDst(config);
     this.#rebuild();
   }
 
   /** Takes an assignment: endpoints are added, kept or removed by address; the removed ones drain. Touches nothing if it is the same object. */
   assign(assignment: EndpointsConfig | undefined, note: string): void {
     this.note = note;
-    if (assignment === this.#assignment && this.#picker !== undefined) return;
+    if (this.#originalDst !== undefined || (assignment === this.#assignment && this.#picker !== undefined)) return;
+    this.#take(assignment);
+  }
+
+  #take(assignment: EndpointsConfig | undefined): void {
     this.#assignment = assignment;
     const known = new KnownEndpoints(this.#endpoints);
     const after: MeshEndpoint[] = [];
@@ -194,7 +203,23 @@ export class MeshCluster implements Cluster {
     if (config === undefined) for (const endpoint of this.#endpoints) endpoint.ejected = false;
   }
 
+  #setOriginalDst(config: ClusterConfig): void {
+    const before = this.#originalDst;
+    this.#originalDst = undefined;
+    if (config.discovery.kind === 'original-dst') {
+      this.#originalDst = new OriginalDst((assignment) => {
+        this.#take(assignment);
+        return this.#endpoints;
+      });
+    }
+    if (before !== undefined || this.#originalDst !== undefined) this.#take(undefined);
+  }
+
   #rebuild(): void {
+    if (this.#originalDst !== undefined) {
+      this.#picker = this.#originalDst;
+      return;
+    }
     this.#picker = buildClusterPicker(
       {
         localities: this.#places,

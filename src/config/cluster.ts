@@ -8,7 +8,9 @@ export interface ClusterConfig {
   readonly discovery:
     /** `serviceName` is the name of the ClusterLoadAssignment to ask for. */
     | { readonly kind: 'eds'; readonly serviceName: string; readonly source?: ConfigSourceConfig }
-    | { readonly kind: 'static'; readonly endpoints: EndpointsConfig };
+    | { readonly kind: 'static'; readonly endpoints: EndpointsConfig }
+    /** The host that the call names is dialled (ORIGINAL_DST). */
+    | { readonly kind: 'original-dst' };
   readonly lb: LbConfig;
   readonly thresholds: { readonly default: ThresholdsConfig; readonly high: ThresholdsConfig };
   readonly outlier: OutlierConfig | undefined;

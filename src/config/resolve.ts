@@ -14,7 +14,6 @@ import type { ScopeWalk } from './resolve-scopes.ts';
 import type { RouteConfiguration, VirtualHostConfig } from './routes.ts';
 import type { ResolvedCluster, ResolvedRoutes, ResolvedScopes, Snapshot } from './snapshot.ts';
 import { secretsOf } from './secret.ts';
-
 import type { CommonTlsConfig } from './tls.ts';
 import { baseOf, belongsTo, withVirtualHosts } from './vhds.ts';
 
@@ -114,6 +113,7 @@ class Walk implements ScopeWalk {
 
   #endpoints(config: ClusterConfig): ResolvedCluster | undefined {
     if (config.discovery.kind === 'static') return { ok: true, config, endpoints: config.discovery.endpoints, note: '' };
+    if (config.discovery.kind === 'original-dst') return { ok: true, config, endpoints: undefined, note: '' };
     const endpointsKey: ResourceKey = { kind: 'endpoints', name: config.discovery.serviceName, source: config.discovery.source };
     this.used.push(endpointsKey);
     const endpoints = this.cache.get('endpoints', endpointsKey.name, endpointsKey.source);

@@ -135,6 +135,12 @@ export class MeshYamlSource implements ConfigSource {
     return (found ?? { status: 'failed', reason: `${this.origin} has no ${kind} "${name}"` }) as ResourceState<ResourceTypes[K]>;
   }
 
+  /** All of the file: there is one source, whatever the name. */
+  scopes(): ResourceState<readonly ResourceTypes['scoped-routes'][]> {
+    const { resources } = this.#current;
+    return { status: 'present', value: [...resources['scoped-routes'].values()], version: String(this.#generation) };
+  }
+
   /** Everything is there anyway. */
   want(_keys: readonly ResourceKey[]): void {}
 

@@ -333,11 +333,12 @@ export class XdsCache implements ResourceCache {
   }
 
   #expire(entry: Entry): void {
-    const { server } = entry.owner;
+    const { kind, owner } = entry;
+    const { server } = owner;
     const seconds = this.#waitMs(server) / 1000;
     entry.forget();
     const status = server.timerIsTransient ? 'TIMEOUT' : 'DOES_NOT_EXIST';
-    entry.fail(status, `${server.uri} sent no ${entry.kind} of this name within ${seconds} s`);
+    entry.fail(status, `${server.uri} sent no ${kind} of this name within ${seconds} s`);
     this.#options.expired([keyOf(entry)]);
   }
 

@@ -16,16 +16,8 @@ export function encodeCluster(cluster: ClusterConfig, inline: InlineCertificates
   if (policy === undefined) throw new TypeError(`LB policy "${cluster.lb.policy}" cannot be encoded`);
   return object({
     name: cluster.name,
-    ...(discovery.kind === 'eds'
-      ? {
-          type: 'EDS',
-          eds_cluster_config: object({
-            eds_config: ADS_SOURCE,
-            service_name: discovery.serviceName === cluster.name ? undefined : discovery.serviceName,
-          }),
-        }
-      : { type: 'STATIC', load_assignment: encodeEndpoints(discovery.endpoints) }),
-    lb_policy: policy === 'ROUND_ROBIN' ? undefined : policy,
+    ...encodeDiscovery(cluster),
+    lb_policy: discovery.kind === 'original-dst' ? 'CLUSTER_PROVIDED' : policy === 'ROUND_ROBIN' ? undefined : policy,
     connect_timeout: duration(cluster.connectTimeoutMs),
     circuit_breakers: encodeThresholds(cluster.thresholds),
     outlier_detection: cluster.outlier === undefined ? undefined : encodeOutlier(cluster.outlier),
@@ -35,6 +27,13 @@ export function encodeCluster(cluster: ClusterConfig, inline: InlineCertificates
     lrs_server: cluster.reportLoad ? { self: {} } : undefined,
     common_lb_config: encodeCommonLb(cluster),
   });
+}
+
+function encodeDiscovery({ name, discovery }: ClusterConfig): JsonObject {
+  if (discovery.kind === 'original-dst') return { type: 'ORIGINAL_DST' };
+  if (discovery.kind === 'static') return { type: 'STATIC', load_assignment: encodeEndpoints(discovery.endpoints) };
+  const service_name = discovery.serviceName === name ? undefined : discovery.serviceName;
+  return { type: 'EDS', eds_cluster_config: object({ eds_config: ADS_SOURCE, service_name }) };
 }
 
 function encodeCommonLb(cluster: ClusterConfig): JsonObject | undefined {

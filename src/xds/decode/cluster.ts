@@ -8,6 +8,7 @@ import type { Cluster } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb
 import { decodeEndpoints } from './endpoints.ts';
 import { configSource } from './config-source.ts';
 import { lbPolicy } from './lb-policy.ts';
+import type { ChosenPolicy } from './lb-policy.ts';
 import { outlierDetection, thresholds } from './outlier.ts';
 import type { Scope } from './scope.ts';
 import { upstreamTls } from './tls.ts';
@@ -24,6 +25,9 @@ const BREAKER_DEFAULTS: BreakerConfig = Object.freeze({
   windowMs: 10_000,
 });
 
+/** The cluster itself knows where to go; there is nothing to choose from. */
+const CLUSTER_PROVIDED: ChosenPolicy = Object.freeze({ lb: { policy: 'round_robin', config: undefined }, localityWeighted: false });
+
 function staticEndpoints(cluster: Cluster, scope: Scope): EndpointsConfig {
   const assignment = cluster.loadAssignment;
   if (assignment === undefined) return { clusterName: cluster.name, localities: [], dropOverloads: [], overprovisioningFactor: 140 };
@@ -37,7 +41,8 @@ function discovery(cluster: Cluster, scope: Scope): ClusterConfig['discovery'] {
   if (chosen.case === 'clusterType') throw new ConfigProblem('cluster_type', `cluster type "${chosen.value.name}" is not supported`);
   const type = DISCOVERY_TYPES[chosen.value ?? 0] ?? String(chosen.value);
   if (type === 'STATIC') return { kind: 'static', endpoints: staticEndpoints(cluster, scope) };
-  if (type !== 'EDS') throw new ConfigProblem('type', `clusters of type ${type} are not supported (EDS and STATIC are)`);
+  if (type === 'ORIGINAL_DST') return { kind: 'original-dst' };
+  if (type !== 'EDS') throw new ConfigProblem('type', `clusters of type ${type} are not supported (EDS, STATIC and ORIGINAL_DST are)`);
   const config = cluster.edsClusterConfig;
   if (config === undefined) throw new ConfigProblem('eds_cluster_config', 'is missing in a cluster of type EDS');
   const source = configSource(config.edsConfig, 'eds_cluster_config.eds_config', scope);
@@ -79,10 +84,11 @@ export function cluster(message: Cluster, scope: Scope): ClusterConfig {
   if (message.lrsServer !== undefined && message.lrsServer.configSourceSpecifier.case !== 'self')
     throw new ConfigProblem('lrs_server', 'must be self'); // rule 30
   const protocol = upstreamProtocol(message, scope);
+  const found = discovery(message, scope);
   return {
     name: message.name,
-    discovery: discovery(message, scope),
-    ...lbPolicy(message, scope),
+    discovery: found,
+    ...(found.kind === 'original-dst' ? CLUSTER_PROVIDED : lbPolicy(message, scope)),
     thresholds: thresholds(message.circuitBreakers, 'circuit_breakers'),
     outlier: outlierDetection(message.outlierDetection, 'outlier_detection'),
     tls: upstreamTls(message.transportSocket, 'transport_socket', scope),

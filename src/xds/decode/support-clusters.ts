@@ -18,10 +18,10 @@ export const CLUSTER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
       ),
       ...read('ring_hash_lb_config', 'maglev_lb_config', 'least_request_lb_config', 'round_robin_lb_config', 'max_requests_per_connection'),
       ...notes({
-        type: '`EDS` and `STATIC`; others reject.',
+        type: '`EDS`, `STATIC`, and `ORIGINAL_DST`, which dials the host of the request; others reject.',
         cluster_type: 'Rejects the resource.',
         connect_timeout: 'Default 5 s.',
-        lb_policy: 'Used without `load_balancing_policy`; `CLUSTER_PROVIDED` rejects.',
+        lb_policy: 'Used without `load_balancing_policy`; `CLUSTER_PROVIDED` rejects unless the type is `ORIGINAL_DST`.',
         load_assignment: 'Of a STATIC cluster.',
         http2_protocol_options: 'Deprecated: HTTP/2, without its settings.',
         transport_socket: 'TLS or raw_buffer; any other rejects.',

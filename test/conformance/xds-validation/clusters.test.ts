@@ -51,6 +51,7 @@ describe('clusters (§4.5)', () => {
       'accepted',
     ],
     ['27', 'STRICT_DNS', { name: 'c', type: 'STRICT_DNS' }, 'type: clusters of type STRICT_DNS'],
+    ['Envoy', 'ORIGINAL_DST', { name: 'c', type: 'ORIGINAL_DST', lb_policy: 'CLUSTER_PROVIDED' }, 'accepted'],
     ['27', 'aggregate', { name: 'c', cluster_type: { name: 'envoy.clusters.aggregate' } }, 'cluster_type'],
     ['Envoy', 'STATIC', { name: 'c', load_assignment: { endpoints: [{ lb_endpoints: [endpoint(80)] }] } }, 'accepted'],
     [
