@@ -342,7 +342,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
   }
 
   /** Fails a call that has no route; it is started all the same, so that it is counted and traced. */
-  #refuse(call: OutboundCall, kind: FailureKind, message: string): Reply {
+  #refuse(call: OutboundCall, kind: FailureKind, message: string, status?: number): Reply {
     this.#unrouted ??= {
       handler: { handle: () => Promise.resolve(failureReply(failure(FAILURES.routeNotFound, 'no route'))) },
       direct: undefined,
@@ -354,7 +354,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     call.startedAt = this.clock.now();
     call.target = this.#unrouted;
     call.target.observers.callStart(call);
-    return failureReply(failure(kind, message));
+    return failureReply(failure(kind, message), status);
   }
 
   async #waitFor(call: OutboundCall): Promise<OutboundTarget | Reply> {
@@ -379,7 +379,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
       return this.#refuse(call, FAILURES.deadlineExceeded, `the deadline passed while the configuration of "${authority}" was awaited`);
     if (awaited === undefined) return this.#startTimeout(call);
     const ms = Math.min(awaited.timeoutMs, this.parts.startTimeoutMs);
-    return this.#refuse(call, awaited.kind, `${awaited.what} was asked for and did not come within ${ms} ms`);
+    return this.#refuse(call, awaited.kind, `${awaited.what} was asked for and did not come within ${ms} ms`, awaited.status);
   }
 
   #startTimeout(call: OutboundCall): Reply {

@@ -45,11 +45,13 @@ export class OnDemandTargets {
     const { manager, root, demands, local } = this.#place;
     const { clusterName: name, route } = where;
     const config = onDemandAt(manager, levels)?.clusters;
-    const byHeader = route.action.kind === 'forward' && route.action.cluster.kind === 'cluster-header';
+    const action = route.action.kind === 'forward' ? route.action : undefined;
+    const byHeader = action?.cluster.kind === 'cluster-header';
     const awaits: Awaited = {
       what: `cluster "${name}"`,
       timeoutMs: config?.timeoutMs ?? ON_DEMAND_TIMEOUT_MS,
       kind: FAILURES.clusterNotFound,
+      ...(action && { status: action.clusterNotFoundStatus }),
       demand: () => demands?.cluster(root, { name, source: config?.source, byHeader }) ?? false,
     };
     return waiting(local(labels, failing(awaits.kind, `${awaits.what} is still awaited`), 'cluster-not-found'), awaits);

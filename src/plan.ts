@@ -12,7 +12,7 @@ import { failure, FAILURES } from './core/failure.ts';
 import type { Handler, Layer } from './core/handler.ts';
 import { stack } from './core/handler.ts';
 import type { ObserverSet } from './core/observer.ts';
-import { failureReply, LocalReply } from './core/reply.ts';
+import { failureReply } from './core/reply.ts';
 import type { InboundTarget, OutboundTarget, TargetLabels } from './core/target.ts';
 import type { MeshCluster } from './cluster/cluster.ts';
 import type { Clusters } from './cluster/clusters.ts';
@@ -289,9 +289,5 @@ function describeMatch(where: RouteContext): string {
 
 function notFound(reason: string, status: number): Handler<OutboundCall> {
   const failed = failure(FAILURES.clusterNotFound, reason);
-  const make = (): LocalReply => {
-    const reply = failureReply(failed);
-    return status === reply.status ? reply : new LocalReply(status, reply.headers, reply.body.text, reply.grpcStatus, failed);
-  };
-  return { handle: () => Promise.resolve(make()) };
+  return { handle: () => Promise.resolve(failureReply(failed, status)) };
 }

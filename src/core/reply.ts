@@ -58,13 +58,13 @@ export class LocalReply implements Reply {
 /** Name of the header that carries the response flag and details of a failure shown as an HTTP response. */
 export const FAILURE_HEADER = 'x-inmesh-failure';
 
-/** The reply that stands for a failure. Headers are made on first read: shed load must stay cheap. */
-export function failureReply(failed: Failure): LocalReply {
+/** The reply that stands for a failure, with its kind's HTTP status unless another is given. Headers are made on first read: shed load must stay cheap. */
+export function failureReply(failed: Failure, status = failed.kind.httpStatus): LocalReply {
   const { kind } = failed;
   const headers = new HeaderList([
     ['content-type', 'text/plain'],
     [FAILURE_HEADER, kind.flag === '' ? kind.details : `${kind.flag} ${kind.details}`],
   ]);
   if (kind.details === 'upstream_overflow') headers.set('x-envoy-overloaded', 'true');
-  return new LocalReply(kind.httpStatus, headers, failed.message, kind.grpcStatus, failed);
+  return new LocalReply(status, headers, failed.message, kind.grpcStatus, failed);
 }

@@ -27,6 +27,8 @@ export interface Awaited {
   readonly timeoutMs: number;
   /** How a call fails that waited in vain. */
   readonly kind: FailureKind;
+  /** The HTTP status that it has then; default: that of `kind`. */
+  readonly status?: number;
   /** Asks for it; without effect once that was done. True: there is an answer already, so the call should be routed again. */
   demand(): boolean;
 }

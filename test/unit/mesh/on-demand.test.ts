@@ -99,6 +99,19 @@ describe('subscription on demand', () => {
     expect(two.reply?.failure?.message).toBe('cluster "b": no such cluster');
   });
 
+  test('the status is that of the route (cluster_not_found_response_code)', async () => {
+    const setup = engineSetup({ include: ['shop'], parts: { clustersOnDemand: true } });
+    const action = forward({ cluster: { kind: 'cluster', name: 'a' }, clusterNotFoundStatus: 404 });
+    setup.source
+      .put('listener', 'shop', apiListener('shop', routeConfig({ virtualHosts: [virtualHost({ routes: [route({ action })] })] })))
+      .push();
+    const one = start(setup, '/');
+    await setup.clock.advance(5000);
+    expect(one.reply).toMatchObject({ status: 404, failure: { kind: { details: 'cluster_not_found' } } });
+    setup.source.fail('cluster', 'a').push();
+    expect((await setup.send('shop')).reply.status).toBe(404);
+  });
+
   test('startTimeout and the deadline of the call bound the wait as well', async () => {
     const setup = engineSetup({ include: ['shop'], parts: { clustersOnDemand: true, startTimeoutMs: 2000 } });
     const { source, clock, engine, call } = setup;

@@ -65,6 +65,28 @@ test('incremental: a first request without names, additions and removals', async
   expect(transport.stream.takeDelta()).toEqual([{ type: 'scoped-routes', initial: { s2: '1' }, node: 'n1' }]);
 });
 
+test('a collection of an authority: its members and no others, once the first is there', async () => {
+  const types = [...Object.values(fakeTypes()), new FakeType('scoped-routes')];
+  const server = { ...SERVER, protocol: 'delta' as const };
+  const authorities = { a: { servers: [server], clientListenerTemplate: undefined } };
+  const { client, transport } = setup({ types, bootstrap: bootstrap({ servers: [server], authorities: authorities as never }) });
+  const told: Changes[] = [];
+  client.onChange((changes) => void told.push(changes));
+  const name = 'xdstp://a/envoy.config.route.v3.ScopedRouteConfiguration/tiers/*';
+  const member = (last: string): string => name.replace('*', last);
+  client.want([{ kind: 'scoped-routes', name }]);
+  transport.stream.connect();
+  expect(transport.stream.takeDelta()).toEqual([{ type: 'scoped-routes', sub: [name], node: 'n1' }]);
+  expect(client.scopes(name).status).toBe('waiting');
+  transport.stream.respondDelta('scoped-routes', 'a', [
+    { name: member('one'), version: '1', body: resource('scoped-routes', member('one'), 'A') },
+    { name: 'other', version: '1', body: resource('scoped-routes', 'other', 'B') },
+  ]);
+  await settle();
+  expect(client.scopes(name)).toMatchObject({ status: 'present', value: ['A'] });
+  expect(told.at(-1)).toContainEqual({ kind: 'scoped-routes', name });
+});
+
 describe.each(['sotw', 'delta'] as const)('%s', (protocol) => {
   const respond = (made: ReturnType<typeof open>, nonce: string, ...names: readonly string[]): void => {
     if (protocol === 'sotw')
