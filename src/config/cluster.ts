@@ -10,7 +10,9 @@ export interface ClusterConfig {
     | { readonly kind: 'eds'; readonly serviceName: string; readonly source?: ConfigSourceConfig }
     | { readonly kind: 'static'; readonly endpoints: EndpointsConfig }
     /** The host that the call names is dialled (ORIGINAL_DST). */
-    | { readonly kind: 'original-dst' };
+    | { readonly kind: 'original-dst' }
+    /** Valid, and of a kind that does not run inside a process: calls to it fail with the reason. */
+    | { readonly kind: 'unavailable'; readonly reason: string };
   readonly lb: LbConfig;
   readonly thresholds: { readonly default: ThresholdsConfig; readonly high: ThresholdsConfig };
   readonly outlier: OutlierConfig | undefined;

@@ -112,6 +112,7 @@ class Walk implements ScopeWalk {
   }
 
   #endpoints(config: ClusterConfig): ResolvedCluster | undefined {
+    if (config.discovery.kind === 'unavailable') return { ok: false, reason: `cluster "${config.name}": ${config.discovery.reason}` };
     if (config.discovery.kind === 'static') return { ok: true, config, endpoints: config.discovery.endpoints, note: '' };
     if (config.discovery.kind === 'original-dst') return { ok: true, config, endpoints: undefined, note: '' };
     const endpointsKey: ResourceKey = { kind: 'endpoints', name: config.discovery.serviceName, source: config.discovery.source };

@@ -1,7 +1,8 @@
 /**
- * Filters that control planes put into every listener and that change nothing here: statistics (inmesh counts by itself), protocol bridges
- * (a library speaks its own protocol), CORS (a browser's check; without its headers browsers refuse more, never less). Accepted so that
- * such listeners work, and recorded as without effect.
+ * Filters that control planes put into many listeners and that can be left out without letting anybody in: statistics (inmesh counts by
+ * itself), protocol bridges (a library speaks its own protocol), CORS (a browser's check; without its headers browsers refuse more, never
+ * less), faults (none are injected), health checks (the application answers them), metadata that only other filters read, session affinity.
+ * Accepted so that such listeners work, and recorded as without effect.
  */
 import type { FilterFactory } from '../core/extension.ts';
 
@@ -14,6 +15,11 @@ export const WITHOUT_EFFECT: FilterFactory<unknown> = {
     `${PREFIX}.grpc_http1_bridge.v3.Config`,
     `${PREFIX}.cors.v3.Cors`,
     `${PREFIX}.cors.v3.CorsPolicy`,
+    `${PREFIX}.fault.v3.HTTPFault`,
+    `${PREFIX}.health_check.v3.HealthCheck`,
+    `${PREFIX}.header_to_metadata.v3.Config`,
+    `${PREFIX}.stateful_session.v3.StatefulSession`,
+    `${PREFIX}.stateful_session.v3.StatefulSessionPerRoute`,
   ],
   directions: ['outbound', 'inbound'],
   parse(_config, context) {

@@ -32,6 +32,7 @@ export function encodeCluster(cluster: ClusterConfig, inline: InlineCertificates
 function encodeDiscovery({ name, discovery }: ClusterConfig): JsonObject {
   if (discovery.kind === 'original-dst') return { type: 'ORIGINAL_DST' };
   if (discovery.kind === 'static') return { type: 'STATIC', load_assignment: encodeEndpoints(discovery.endpoints) };
+  if (discovery.kind === 'unavailable') throw new TypeError(`cluster "${name}" cannot be encoded: ${discovery.reason}`);
   const service_name = discovery.serviceName === name ? undefined : discovery.serviceName;
   return { type: 'EDS', eds_cluster_config: object({ eds_config: ADS_SOURCE, service_name }) };
 }

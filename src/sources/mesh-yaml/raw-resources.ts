@@ -4,6 +4,7 @@
  */
 import { createRequire } from 'node:module';
 import { LB_POLICIES } from '../../balancing/registry.ts';
+import type { ClusterConfig } from '../../config/cluster.ts';
 import type { ResourceKind } from '../../config/resource.ts';
 import { TYPE_URLS } from '../../config/resource.ts';
 import type { UnsupportedField } from '../../config/resource.ts';
@@ -67,7 +68,10 @@ export function decodeRawResources(file: MeshFile, certificateProviders: Readonl
       return;
     }
     const decoded = type.decode(packed.value, context);
-    if (decoded.ok) resources.push({ kind, name: decoded.name, packed, value: decoded.value });
+    const unavailable = decoded.ok && kind === 'cluster' ? (decoded.value as ClusterConfig).discovery : undefined;
+    // A control plane may send what others can use; who writes a file for this mesh made a mistake.
+    if (unavailable?.kind === 'unavailable') fail(`type: ${unavailable.reason}`, 'Use type EDS or STATIC.');
+    else if (decoded.ok) resources.push({ kind, name: decoded.name, packed, value: decoded.value });
     else
       for (const error of decoded.errors)
         fail(

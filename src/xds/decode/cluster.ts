@@ -38,11 +38,19 @@ function staticEndpoints(cluster: Cluster, scope: Scope): EndpointsConfig {
 
 function discovery(cluster: Cluster, scope: Scope): ClusterConfig['discovery'] {
   const chosen = cluster.clusterDiscoveryType;
-  if (chosen.case === 'clusterType') throw new ConfigProblem('cluster_type', `cluster type "${chosen.value.name}" is not supported`);
+  if (chosen.case === 'clusterType') {
+    scope.unsupported(`cluster_type=${chosen.value.name}`);
+    return { kind: 'unavailable', reason: `cluster type "${chosen.value.name}" is not supported` };
+  }
   const type = DISCOVERY_TYPES[chosen.value ?? 0] ?? String(chosen.value);
   if (type === 'STATIC') return { kind: 'static', endpoints: staticEndpoints(cluster, scope) };
   if (type === 'ORIGINAL_DST') return { kind: 'original-dst' };
-  if (type !== 'EDS') throw new ConfigProblem('type', `clusters of type ${type} are not supported (EDS, STATIC and ORIGINAL_DST are)`);
+  if (chosen.value !== undefined && DISCOVERY_TYPES[chosen.value] === undefined)
+    throw new ConfigProblem('type', `unknown value ${chosen.value}`);
+  if (type !== 'EDS') {
+    scope.unsupported(`type=${type}`);
+    return { kind: 'unavailable', reason: `clusters of type ${type} are not supported (EDS, STATIC and ORIGINAL_DST are)` };
+  }
   const config = cluster.edsClusterConfig;
   if (config === undefined) throw new ConfigProblem('eds_cluster_config', 'is missing in a cluster of type EDS');
   const source = configSource(config.edsConfig, 'eds_cluster_config.eds_config', scope);
@@ -88,7 +96,7 @@ export function cluster(message: Cluster, scope: Scope): ClusterConfig {
   return {
     name: message.name,
     discovery: found,
-    ...(found.kind === 'original-dst' ? CLUSTER_PROVIDED : lbPolicy(message, scope)),
+    ...(found.kind === 'original-dst' || found.kind === 'unavailable' ? CLUSTER_PROVIDED : lbPolicy(message, scope)),
     thresholds: thresholds(message.circuitBreakers, 'circuit_breakers'),
     outlier: outlierDetection(message.outlierDetection, 'outlier_detection'),
     tls: upstreamTls(message.transportSocket, 'transport_socket', scope),

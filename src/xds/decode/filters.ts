@@ -13,6 +13,15 @@ import type { Scope } from './scope.ts';
 
 export type FilterDirection = 'inbound' | 'outbound' | 'any';
 
+export interface FilterSide {
+  readonly direction: FilterDirection;
+  /**
+   * What is not known is passed over and recorded, marked optional or not: outbound listeners of the sidecar view, which are full of filters
+   * of others (Istio's, say) and guard nothing of ours. Elsewhere it rejects (gRFC A39).
+   */
+  readonly lenient: boolean;
+}
+
 const FILTER_CONFIG = 'envoy.config.route.v3.FilterConfig';
 const NO_OVERRIDES: FilterOverrides = Object.freeze({});
 
@@ -25,9 +34,13 @@ function serves(factory: FilterFactory<unknown>, direction: FilterDirection): bo
 }
 
 /** Undefined: skipped, since it is optional and unknown. */
-function httpFilter(filter: HttpFilter, path: string, scope: Scope, direction: FilterDirection): HttpFilterConfig | undefined {
+function httpFilter(filter: HttpFilter, path: string, scope: Scope, { direction, lenient }: FilterSide): HttpFilterConfig | undefined {
+  const optional = filter.isOptional || lenient;
   if (filter.configType.case !== 'typedConfig') {
-    if (filter.isOptional) return undefined;
+    if (optional) {
+      scope.unsupported(`${path}=${filter.name}`);
+      return undefined;
+    }
     const reason = filter.configType.case === 'configDiscovery' ? 'config_discovery (ECDS) is not supported' : 'typed_config is missing';
     throw new ConfigProblem(path, `filter "${filter.name}": ${reason}`);
   }
@@ -35,7 +48,7 @@ function httpFilter(filter: HttpFilter, path: string, scope: Scope, direction: F
   const packed = unwrap(filter.configType.value, at, scope);
   const factory = factoryFor(packed, scope);
   if (factory === undefined || !serves(factory, direction)) {
-    if (filter.isOptional) {
+    if (optional) {
       scope.unsupported(`${path}=${typeNameOf(packed.typeUrl)}`);
       return undefined;
     }
@@ -51,7 +64,7 @@ function httpFilter(filter: HttpFilter, path: string, scope: Scope, direction: F
   };
 }
 
-export function httpFilters(filters: readonly HttpFilter[], path: string, scope: Scope, direction: FilterDirection): HttpFilterConfig[] {
+export function httpFilters(filters: readonly HttpFilter[], path: string, scope: Scope, side: FilterSide): HttpFilterConfig[] {
   const names = new Set<string>();
   const found: HttpFilterConfig[] = [];
   for (const [i, filter] of filters.entries()) {
@@ -59,7 +72,7 @@ export function httpFilters(filters: readonly HttpFilter[], path: string, scope:
     if (filter.name === '') throw new ConfigProblem(`${at}.name`, 'a filter needs a name');
     if (names.has(filter.name)) throw new ConfigProblem(`${at}.name`, `filter name "${filter.name}" is used twice`);
     names.add(filter.name);
-    const config = httpFilter(filter, at, scope, direction);
+    const config = httpFilter(filter, at, scope, side);
     if (config !== undefined) found.push(config);
   }
   const last = found.at(-1);
@@ -86,10 +99,9 @@ function filterOverride(given: Any, path: string, scope: Scope): FilterOverride 
   }
   const factory = factoryFor(packed, scope);
   if (factory?.parseOverride === undefined) {
-    if (!optional) {
-      const reason = factory === undefined ? 'is not supported' : 'takes no configuration per route';
-      throw new ConfigProblem(path, `filter type ${typeNameOf(packed.typeUrl)} ${reason}`);
-    }
+    // An override of a filter that is not known has nothing to override: where the filter itself counts, its listener is rejected.
+    if (factory !== undefined && !optional)
+      throw new ConfigProblem(path, `filter type ${typeNameOf(packed.typeUrl)} takes no configuration per route`);
     scope.unsupported(`${path}=${typeNameOf(packed.typeUrl)}`);
     return disabled ? { disabled, config: undefined } : undefined;
   }

@@ -62,7 +62,7 @@ export function httpManager(
   checkPeerAddress(manager, path, sidecar ? direction : 'any', scope);
   return {
     ...routesOf(manager, path, scope),
-    filters: httpFilters(manager.httpFilters, `${path}.http_filters`, scope, direction),
+    filters: httpFilters(manager.httpFilters, `${path}.http_filters`, scope, { direction, lenient: sidecar && direction === 'outbound' }),
     maxStreamDurationMs: milliseconds(
       manager.commonHttpProtocolOptions?.maxStreamDuration,
       `${path}.common_http_protocol_options.max_stream_duration`,

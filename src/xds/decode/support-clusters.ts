@@ -18,8 +18,8 @@ export const CLUSTER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
       ),
       ...read('ring_hash_lb_config', 'maglev_lb_config', 'least_request_lb_config', 'round_robin_lb_config', 'max_requests_per_connection'),
       ...notes({
-        type: '`EDS`, `STATIC`, and `ORIGINAL_DST`, which dials the host of the request; others reject.',
-        cluster_type: 'Rejects the resource.',
+        type: '`EDS`, `STATIC`, and `ORIGINAL_DST`, which dials the host of the request; `STRICT_DNS` and `LOGICAL_DNS` are accepted and recorded, and calls to them fail with the reason.',
+        cluster_type: 'Accepted and recorded (`envoy.clusters.aggregate` too); calls to it fail with the reason.',
         connect_timeout: 'Default 5 s.',
         lb_policy: 'Used without `load_balancing_policy`; `CLUSTER_PROVIDED` rejects unless the type is `ORIGINAL_DST`.',
         load_assignment: 'Of a STATIC cluster.',

@@ -50,9 +50,10 @@ describe('clusters (§4.5)', () => {
       edsCluster({ name: 'xdstp://a/b', eds_cluster_config: { service_name: 's', eds_config: { ads: {} } } }),
       'accepted',
     ],
-    ['27', 'STRICT_DNS', { name: 'c', type: 'STRICT_DNS' }, 'type: clusters of type STRICT_DNS'],
     ['Envoy', 'ORIGINAL_DST', { name: 'c', type: 'ORIGINAL_DST', lb_policy: 'CLUSTER_PROVIDED' }, 'accepted'],
-    ['27', 'aggregate', { name: 'c', cluster_type: { name: 'envoy.clusters.aggregate' } }, 'cluster_type'],
+    ['27', 'STRICT_DNS (Envoy; calls fail)', { name: 'c', type: 'STRICT_DNS' }, 'accepted'],
+    ['27', 'aggregate (calls fail)', { name: 'c', cluster_type: { name: 'envoy.clusters.aggregate' } }, 'accepted'],
+    ['27', 'a type that nobody knows', { name: 'c', type: 77 }, 'type: unknown value'],
     ['Envoy', 'STATIC', { name: 'c', load_assignment: { endpoints: [{ lb_endpoints: [endpoint(80)] }] } }, 'accepted'],
     [
       'Envoy',

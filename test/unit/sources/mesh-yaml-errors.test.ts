@@ -368,10 +368,10 @@ const BAD: readonly (readonly [name: string, text: string, path: string, message
   ],
   [
     'resource that the decoder rejects',
-    'version: 1\nresources:\n  - §"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster\n    name: x\n    type: ORIGINAL_DST\n',
+    'version: 1\nresources:\n  - §"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster\n    name: x\n    type: STRICT_DNS\n',
     'resources[0]',
-    /ORIGINAL_DST|type/,
-    /xds-support/,
+    /STRICT_DNS/,
+    /EDS or STATIC/,
   ],
   [
     'resource twice',
