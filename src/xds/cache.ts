@@ -24,7 +24,8 @@ export type { ResourceOwner, ServerTraits } from './cache-entry.ts';
 
 /** A value from the last-good file. */
 export interface SavedResource {
-  readonly raw: Uint8Array;
+  /** Undefined: a list, whose members have the bytes. */
+  readonly raw: Uint8Array | undefined;
   readonly value: unknown;
   readonly version: string;
 }
@@ -177,8 +178,8 @@ export class XdsCache implements ResourceCache {
       for (const entry of this.#of(kind).values()) {
         if (entry.owner.server !== server || update.present.has(entry.name) || isCollection(entry.name)) continue;
         // An incremental answer to a wildcard settles only what is still awaited.
-        if (!update.complete && entry.state.status !== 'waiting') continue;
-        if (this.#applyAbsence(entry, update.wildcard)) changed.push(keyOf(entry));
+        if (!update.complete && entry.state.status !== 'waiting' && !entry.fromDisk) continue;
+        if (this.#applyAbsence(entry, update.wildcard || inCollection(entry.name, this.#of(kind)))) changed.push(keyOf(entry));
       }
     }
     if (kind === 'scoped-routes') changed.push(...tellCollections(this.#of(kind).values(), changed, update, server, this.#options.clock));

@@ -25,7 +25,7 @@ export function tellCollections(
     const touched = changed.some((key) => inCollection(key.name, own));
     const answered = touched || (update.listed && name === EVERYTHING);
     const news = answered && entry.state.status !== 'present';
-    if (news) {
+    if (answered && (news || entry.fromDisk)) {
       stopTimer(entry, clock);
       entry.from = server;
       entry.status = 'ACKED';

@@ -1,9 +1,10 @@
 /** When the last-good file is served from and when it is written: read at start, used while the control plane does not answer, kept up to date after. */
 import type { Alarm, Timer } from '../core/clock.ts';
 import type { LastGoodDescription, ResourceKey, ResourceKind } from '../config/resource.ts';
-import type { ResourceOwner } from './cache.ts';
+import type { ResourceOwner, SavedResource } from './cache.ts';
 import { LastGoodFile } from './last-good.ts';
 import type { LastGoodOptions } from './last-good.ts';
+import { EVERYTHING } from './names.ts';
 import type { Space } from './space.ts';
 
 /** A control plane that says nothing for so long is served without. One that refuses is not waited for at all. */
@@ -81,8 +82,8 @@ export class LastGood implements Alarm {
       savedAt: this.#file.savedAt,
       resources: this.#file.size,
     });
-    const keys = [...main.cache.useSaved((kind, name) => this.#file.get(kind, name))];
-    for (const kind of wildcard) {
+    const keys = [...main.cache.useSaved((kind, name) => this.#saved(kind, name))];
+    for (const kind of new Set<ResourceKind>([...wildcard, 'scoped-routes'])) {
       for (const name of this.#file.names(kind)) {
         const of = owner(name);
         const key = of === undefined ? undefined : main.cache.addSaved(kind, name, of);
@@ -90,6 +91,12 @@ export class LastGood implements Alarm {
       }
     }
     if (keys.length > 0) restored(keys);
+  }
+
+  /** Where all of a type is asked for by one name, that is there when any of them is. */
+  #saved(kind: ResourceKind, name: string): SavedResource | undefined {
+    if (name !== EVERYTHING) return this.#file.get(kind, name);
+    return this.#file.names(kind).length === 0 ? undefined : { raw: undefined, value: undefined, version: '' };
   }
 
   #stop(): void {

@@ -1,5 +1,8 @@
 /** All scoped routes of a source (SRDS) by the client, in both dialects: one subscription, the list, its changes, its absence (Envoy X-50, X-91). */
-import { describe, expect, test } from 'vitest';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import type { Changes, ResourceKey } from '../../../src/config/resource.ts';
 import { settle } from '../../../src/testing/fake-clock.ts';
 import { FakeType, SERVER, bootstrap, fakeTypes, resource } from './fake-control-plane.ts';
@@ -86,6 +89,49 @@ test('a collection of an authority: its members and no others, once the first is
   expect(client.scopes(name)).toMatchObject({ status: 'present', value: ['A'] });
   expect(told.at(-1)).toContainEqual({ kind: 'scoped-routes', name });
 });
+
+test.each(['sotw', 'delta'] as const)(
+  'the last-good file holds them (%s); what the control plane has no more goes when it answers',
+  async (protocol) => {
+    const folder = mkdtempSync(join(tmpdir(), 'scopes-'));
+    onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+    const types = () => [...Object.values(fakeTypes()), new FakeType('scoped-routes')];
+    const made = () =>
+      setup({ types: types(), lastGood: join(folder, 'file'), bootstrap: bootstrap({ servers: [{ ...SERVER, protocol }] }) });
+    const serve = ({ transport }: ReturnType<typeof made>, names: readonly string[]): void => {
+      if (protocol === 'sotw')
+        transport.stream.respond(
+          'scoped-routes',
+          '1',
+          'a',
+          names.map((name) => resource('scoped-routes', name, name)),
+        );
+      else
+        transport.stream.respondDelta(
+          'scoped-routes',
+          'a',
+          names.map((name) => ({ name, version: '1', body: resource('scoped-routes', name, name) })),
+        );
+    };
+    const first = made();
+    first.client.want([ALL]);
+    first.transport.stream.connect();
+    serve(first, ['s1', 's2']);
+    await settle();
+    await first.client.close();
+
+    const { client, transport, clock, ...rest } = made();
+    client.want([ALL]);
+    transport.stream.end(14, 'refused');
+    await settle();
+    expect(client.scopes('*')).toMatchObject({ status: 'present', value: ['s1', 's2'] });
+    await clock.advance(1000);
+    transport.stream.connect();
+    serve({ client, transport, clock, ...rest }, ['s2', 's3']);
+    await settle();
+    expect(client.scopes('*')).toMatchObject({ status: 'present', value: ['s2', 's3'] });
+  },
+);
 
 describe.each(['sotw', 'delta'] as const)('%s', (protocol) => {
   const respond = (made: ReturnType<typeof open>, nonce: string, ...names: readonly string[]): void => {
