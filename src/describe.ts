@@ -96,7 +96,7 @@ export function describe(engine: MeshEngine): MeshDescription {
       missing: root.missing.map((key) => `${key.kind} "${key.name}"`),
       stacks: Object.fromEntries(root.plan?.assembled ?? []),
     })),
-    clusters: Array.from(engine.clusters?.values() ?? [], describeCluster),
+    clusters: engine.clusters?.look(describeCluster) ?? [],
     metrics: engine.parts.telemetry.describe(),
   };
 }

@@ -137,7 +137,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
       new Demands({
         clock,
         lazy: this.parts.clustersOnDemand ?? false,
-        useOf: (name) => clusters.get(name)?.used,
+        useOf: (name) => clusters.living(name)?.used,
         hostOf: (name, from) => source.get('virtual-host', name, from),
         changed: () => this.#lane.run(() => this.roots?.sync()),
       }),
@@ -158,7 +158,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
       this.#lane.run(() => {
         // Before the clusters, which may be made in this step and must find the secrets of now.
         if (changes === undefined || changes.some(({ kind }) => kind === 'secret')) tls.refresh?.();
-        roots.sync();
+        roots.sync(changes);
         if (demands.answered()) this.#waiters.wake();
       }),
     );

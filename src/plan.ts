@@ -2,10 +2,10 @@
  * Snapshot → plan: route tables whose leaves are targets with assembled stacks. Parts whose resources did not change are reused, so an
  * update of endpoints compiles nothing; stacks are assembled on a route's first use (thousands of routes, few used).
  */
-import type { HttpManagerConfig } from './config/listener.ts';
+import type { HttpManagerConfig, ListenerConfig } from './config/listener.ts';
 import { sameRoutes, sameScopes } from './config/resolve-scopes.ts';
 import type { FilterOverrides, RouteConfiguration } from './config/routes.ts';
-import type { ResolvedRoutes, ResolvedScopes, Snapshot } from './config/snapshot.ts';
+import type { ResolvedCluster, ResolvedRoutes, ResolvedScopes, Snapshot } from './config/snapshot.ts';
 import type { Attempt, Call, OutboundCall } from './core/call.ts';
 import type { Deps } from './core/extension.ts';
 import { failure, FAILURES } from './core/failure.ts';
@@ -50,20 +50,36 @@ interface Part extends Tables {
   readonly routes: ResolvedRoutes | ResolvedScopes;
   /** Of scoped routes: the tables of each route configuration. */
   readonly byConfig?: ReadonlyMap<RouteConfiguration, Tables>;
-  readonly clusters: readonly unknown[];
+}
+
+/** The snapshot that the stacks of a root are assembled from, whichever of its plans their tables were made for. */
+class Current {
+  snapshot: Snapshot;
+
+  constructor(snapshot: Snapshot) {
+    this.snapshot = snapshot;
+  }
 }
 
 /** The compiled form of one root. */
 export class RootPlan {
-  readonly snapshot: Snapshot;
+  snapshot: Snapshot;
+  readonly current: Current;
   readonly #parts: ReadonlyMap<HttpManagerConfig, Part>;
   /** Stacks assembled so far, for `describe()`. */
   readonly assembled: Map<string, readonly string[]>;
 
-  constructor(snapshot: Snapshot, parts: ReadonlyMap<HttpManagerConfig, Part>, assembled: Map<string, readonly string[]>) {
-    this.snapshot = snapshot;
+  constructor(current: Current, parts: ReadonlyMap<HttpManagerConfig, Part>, assembled: Map<string, readonly string[]>) {
+    this.snapshot = current.snapshot;
+    this.current = current;
     this.#parts = parts;
     this.assembled = assembled;
+  }
+
+  /** The same plan with clusters whose configuration changed: their stacks are assembled anew, no table is indexed again. */
+  with(changed: ReadonlySet<string>): RootPlan {
+    for (const { outbound } of this.#parts.values()) if (outbound.ok) outbound.table.forget(changed);
+    return new RootPlan(this.current, this.#parts, this.assembled);
   }
 
   outbound(manager: HttpManagerConfig): Routed<OutboundTarget> | undefined {
@@ -79,67 +95,82 @@ export class RootPlan {
   }
 }
 
-/** Compiles `snapshot`; returns `previous` itself when nothing but endpoints changed. */
+/** Compiles `snapshot`; returns `previous` itself, which then is about `snapshot`, when nothing but endpoints changed. */
 export function compile(snapshot: Snapshot, previous: RootPlan | undefined, plan: PlanDeps): RootPlan {
   const parts = new Map<HttpManagerConfig, Part>();
   const assembled = new Map<string, readonly string[]>();
+  const current = previous?.current ?? new Current(snapshot);
   let same = previous !== undefined && previous.snapshot.listener === snapshot.listener;
   for (const [manager, routes] of snapshot.routes) {
-    const clusters = clusterConfigs(routes, snapshot);
     const before = previous?.part(manager);
-    if (before !== undefined && sameRoutes(before.routes as ResolvedRoutes, routes) && sameItems(before.clusters, clusters)) {
+    if (before !== undefined && sameRoutes(before.routes as ResolvedRoutes, routes)) {
       parts.set(manager, before);
       continue;
     }
     same = false;
-    parts.set(manager, { routes, clusters, ...tables(manager, routes, snapshot, plan, assembled) });
+    parts.set(manager, { routes, ...tables(manager, routes, snapshot.listener, current, plan, assembled) });
   }
   for (const [manager, scopes] of snapshot.scopes ?? []) {
-    const clusters = clusterConfigs(scopes, snapshot);
     const before = previous?.part(manager);
-    const sameClusters = before !== undefined && sameItems(before.clusters, clusters);
-    if (sameClusters && sameScopes(before.routes as ResolvedScopes, scopes)) {
+    if (before !== undefined && sameScopes(before.routes as ResolvedScopes, scopes)) {
       parts.set(manager, before);
       continue;
     }
     same = false;
-    const tablesOf = (routes: ResolvedRoutes): Tables => tables(manager, routes, snapshot, plan, assembled);
-    const known = sameClusters ? before.byConfig : undefined;
-    const onDemand = new TargetMaker(manager, snapshot, plan, assembled).onDemand(plan.demands);
-    const made = scopedTables(scopes, known, tablesOf, onDemand);
-    parts.set(manager, { routes: scopes, clusters, ...made });
+    const tablesOf = (routes: ResolvedRoutes): Tables => tables(manager, routes, snapshot.listener, current, plan, assembled);
+    const onDemand = new TargetMaker(manager, current, plan, assembled).onDemand(plan.demands);
+    const made = scopedTables(scopes, before?.byConfig, tablesOf, onDemand);
+    parts.set(manager, { routes: scopes, ...made });
     if (scopes.ok && scopes.problems.length > 0)
       plan.deps.log.warn('scopes are left out', { listener: snapshot.root, problems: scopes.problems.join('; ') });
   }
-  if (same && previous !== undefined) return previous;
+  // From here on nothing can fail.
+  const changed = previous === undefined ? NO_CLUSTERS : changedClusters(previous.snapshot.clusters, snapshot.clusters);
+  current.snapshot = snapshot;
+  if (same && previous !== undefined) {
+    previous.snapshot = snapshot;
+    return changed.size === 0 ? previous : previous.with(changed);
+  }
   if (previous !== undefined) for (const [name, layers] of previous.assembled) assembled.set(name, layers);
-  return new RootPlan(snapshot, parts, assembled);
+  const made = new RootPlan(current, parts, assembled);
+  return changed.size === 0 ? made : made.with(changed);
 }
 
-function sameItems(a: readonly unknown[], b: readonly unknown[]): boolean {
-  return a.length === b.length && a.every((item, index) => item === b[index]);
+type ResolvedClusters = ReadonlyMap<string, ResolvedCluster>;
+
+const NO_CLUSTERS: ReadonlySet<string> = new Set();
+
+/** A stack depends on the configuration of its cluster, or on the reason why there is none; never on its endpoints. */
+export function sameForStacks(a: ResolvedCluster, b: ResolvedCluster): boolean {
+  return a.ok ? b.ok && a.config === b.config : !b.ok && a.reason === b.reason;
 }
 
-/** What of the clusters a stack depends on: their configuration, or the reason why there is none; never their endpoints. */
-function clusterConfigs(routes: { readonly ok: boolean }, snapshot: Snapshot): readonly unknown[] {
-  if (!routes.ok) return [];
-  return Array.from(snapshot.clusters.values(), (cluster) => (cluster.ok ? cluster.config : cluster.reason));
+function changedClusters(before: ResolvedClusters, now: ResolvedClusters): ReadonlySet<string> {
+  if (before === now) return NO_CLUSTERS;
+  const changed = new Set<string>();
+  for (const [name, resolved] of now) {
+    const known = before.get(name);
+    if (known === undefined || !sameForStacks(known, resolved)) changed.add(name);
+  }
+  for (const name of before.keys()) if (!now.has(name)) changed.add(name);
+  return changed;
 }
 
 function tables(
   manager: HttpManagerConfig,
   routes: ResolvedRoutes,
-  snapshot: Snapshot,
+  listener: ListenerConfig,
+  current: Current,
   plan: PlanDeps,
   assembled: Map<string, readonly string[]>,
 ): Tables {
   if (!routes.ok) return { outbound: routes, inbound: routes };
-  const maker = new TargetMaker(manager, snapshot, plan, assembled);
+  const maker = new TargetMaker(manager, current, plan, assembled);
   const unknownHost = maker.onDemand(plan.demands).unknownHost(routes.config);
   const outboundTable = new RouteTable<OutboundTarget>(routes.config, (where) => maker.outbound(where), unknownHost);
   // Tables index eagerly; the inbound one is made only where the listener is a server's.
   const inboundTable =
-    snapshot.listener.api === undefined ? new RouteTable<InboundTarget>(routes.config, (where) => maker.inbound(where)) : undefined;
+    listener.api === undefined ? new RouteTable<InboundTarget>(routes.config, (where) => maker.inbound(where)) : undefined;
   return {
     outbound: { ok: true, table: outboundTable },
     inbound:
@@ -178,13 +209,13 @@ function scopedTables(
 
 class TargetMaker {
   readonly #manager: HttpManagerConfig;
-  readonly #snapshot: Snapshot;
+  readonly #current: Current;
   readonly #plan: PlanDeps;
   readonly #assembled: Map<string, readonly string[]>;
 
-  constructor(manager: HttpManagerConfig, snapshot: Snapshot, plan: PlanDeps, assembled: Map<string, readonly string[]>) {
+  constructor(manager: HttpManagerConfig, current: Current, plan: PlanDeps, assembled: Map<string, readonly string[]>) {
     this.#manager = manager;
-    this.#snapshot = snapshot;
+    this.#current = current;
     this.#plan = plan;
     this.#assembled = assembled;
   }
@@ -192,7 +223,7 @@ class TargetMaker {
   onDemand(demands: Demands | undefined): OnDemandTargets {
     const local = (labels: TargetLabels, handler: Handler<OutboundCall>, name: string): OutboundTarget =>
       this.#local(labels, handler, [name]);
-    return new OnDemandTargets({ manager: this.#manager, root: this.#snapshot.root, demands, local });
+    return new OnDemandTargets({ manager: this.#manager, root: this.#current.snapshot.root, demands, local });
   }
 
   outbound(where: RouteContext): OutboundTarget {
@@ -201,7 +232,7 @@ class TargetMaker {
     const filters = this.#filters(where, 'outbound');
     const { action } = where.route;
     if (action.kind !== 'forward') return this.#answering(where, labels, filters);
-    const resolved = this.#snapshot.clusters.get(where.clusterName);
+    const resolved = this.#current.snapshot.clusters.get(where.clusterName);
     if (resolved === undefined && where.clusterName !== '' && this.#plan.demands !== undefined)
       return this.onDemand(this.#plan.demands).cluster(where, labels, levelsOf(where));
     const cluster = clusters.get(where.clusterName);
@@ -263,7 +294,7 @@ class TargetMaker {
 
   #labels(where: RouteContext): TargetLabels {
     return Object.freeze({
-      listener: this.#snapshot.root,
+      listener: this.#current.snapshot.root,
       routeConfig: where.routeConfig.name,
       virtualHost: where.virtualHost.name,
       route: where.route.name === '' ? describeMatch(where) : where.route.name,

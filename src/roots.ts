@@ -3,13 +3,14 @@
  * finds the route tables for an authority. The naming rules themselves belong to the source (`ConfigSource.candidates`).
  */
 import type { ListenerConfig } from './config/listener.ts';
-import { resourceId } from './config/resource.ts';
-import type { ConfigSource, ResourceKey } from './config/resource.ts';
+import { KeySet } from './config/key-set.ts';
+import type { Changes, ConfigSource, ResourceKey } from './config/resource.ts';
 import { managersOf, refresh, resolve } from './config/resolve.ts';
 import type { Snapshot } from './config/snapshot.ts';
 import type { OutboundTarget } from './core/target.ts';
 import type { Clusters } from './cluster/clusters.ts';
 import { splitAuthority } from './matching/host-patterns.ts';
+import { ClusterChanges } from './cluster-changes.ts';
 import type { PlanDeps, RootPlan } from './plan.ts';
 import { compile } from './plan.ts';
 import type { RouteMatcher } from './routing/route-table.ts';
@@ -19,14 +20,22 @@ export interface Root {
   status: 'waiting' | 'ready' | 'failed';
   /** Kept from the last complete configuration, also while a newer one is incomplete or broken. */
   plan: RootPlan | undefined;
-  /** What the plan serves, with the endpoints of now (a plan outlives their updates). */
+  /** What the plan serves, with the endpoints of now. */
   snapshot: Snapshot | undefined;
   reason: string;
   missing: readonly ResourceKey[];
   /** True while the first configuration serves without clusters that are still awaited. */
   partial: boolean;
+  /** True while an older snapshot serves because a newer one is incomplete. */
+  old: boolean;
   /** Asked for by name, so never forgotten; others came with the hosts of calls. */
   pinned: boolean;
+}
+
+interface Live {
+  readonly root: Root;
+  readonly snapshot: Snapshot;
+  readonly status: 'waiting' | 'ready';
 }
 
 export type Lookup =
@@ -67,7 +76,8 @@ export class Roots {
   readonly #asked: Asked;
   readonly #roots = new Map<string, Root>();
   #lookups = new Map<string, Lookup>();
-  #wanted = '';
+  readonly #changes: ClusterChanges;
+  #wanted = new KeySet();
   /** The listeners that the source had by itself when lookups were last forgotten. */
   #listed: readonly unknown[] = [];
 
@@ -77,6 +87,7 @@ export class Roots {
     this.#plan = plan;
     this.#onChange = onChange;
     this.#asked = asked;
+    this.#changes = new ClusterChanges({ source, clusters, demands: plan.demands });
   }
 
   values(): Iterable<Root> {
@@ -91,7 +102,17 @@ export class Roots {
       return known;
     }
     if (this.#roots.size >= MAX_ROOTS) this.#forget();
-    const root: Root = { name, status: 'waiting', plan: undefined, snapshot: undefined, reason: '', missing: [], partial: false, pinned };
+    const root: Root = {
+      name,
+      status: 'waiting',
+      plan: undefined,
+      snapshot: undefined,
+      reason: '',
+      missing: [],
+      partial: false,
+      old: false,
+      pinned,
+    };
     this.#roots.set(name, root);
     this.sync();
     return root;
@@ -114,20 +135,29 @@ export class Roots {
     return this.#find(authority, (name) => this.#roots.get(name));
   }
 
-  /** Resolves every root again; swaps in what is complete. One synchronous step: no caller sees half of it. */
-  sync(): void {
+  /** Brings in what changed (undefined: anything may have). One synchronous step: no caller sees half of it. */
+  sync(changes?: Changes): void {
+    const change = changes === undefined ? 'walk' : this.#changes.apply(changes, this.#roots.values());
+    if (change === 'walk') this.#walk();
+    else if (change === 'swapped') this.#swapped();
+  }
+
+  /** Resolves every root again; swaps in what is complete. */
+  #walk(): void {
     let changed = this.#relisted();
-    const used: ResourceKey[] = [];
-    const complete: { root: Root; snapshot: Snapshot }[] = [];
-    const kept: { root: Root; snapshot: Snapshot }[] = [];
-    const partial: { root: Root; snapshot: Snapshot }[] = [];
+    const used = new KeySet();
+    const complete: Live[] = [];
+    const kept: Live[] = [];
+    const partial: Live[] = [];
     for (const root of this.#roots.values()) {
-      const resolution = resolve(root.name, this.#source, this.#plan.demands?.of(root.name));
-      used.push(...resolution.used);
+      const demand = this.#plan.demands?.of(root.name);
+      const resolution = resolve(root.name, this.#source, demand);
+      for (const key of resolution.used) used.add(key);
       const before = root.status;
       root.missing = resolution.status === 'waiting' ? resolution.missing : [];
+      root.old = false;
       if (resolution.status === 'complete') {
-        complete.push({ root, snapshot: resolution.snapshot });
+        complete.push({ root, snapshot: resolution.snapshot, status: 'ready' });
         continue;
       }
       if (resolution.status === 'failed') {
@@ -138,22 +168,23 @@ export class Roots {
         root.plan = undefined;
         root.snapshot = undefined;
         root.partial = false;
-      } else if (root.snapshot === undefined || root.partial) {
+      } else if ((root.snapshot === undefined || root.partial) && resolution.partial !== undefined) {
+        partial.push({ root, snapshot: resolution.partial, status: 'waiting' });
+      } else if (root.snapshot === undefined) {
         root.status = 'waiting';
-        if (resolution.partial !== undefined) partial.push({ root, snapshot: resolution.partial });
       } else {
-        const refreshed = refresh(root.snapshot, this.#source, this.#plan.demands?.of(root.name));
-        used.push(...refreshed.used);
-        kept.push({ root, snapshot: refreshed.snapshot });
+        const refreshed = refresh(root.snapshot, this.#source, demand);
+        for (const key of refreshed.used) used.add(key);
+        root.old = true;
+        kept.push({ root, snapshot: refreshed.snapshot, status: root.partial ? 'waiting' : 'ready' });
       }
       changed ||= before !== root.status;
     }
     // Clusters first, so that no route leads to one that does not run. What is kept comes before what is new: a shared cluster is as new.
     const live = [...kept, ...partial, ...complete];
     this.#clusters.reconcile(live.map(({ snapshot }) => snapshot));
-    for (const { root, snapshot } of live) {
+    for (const { root, snapshot, status } of live) {
       const plan = compile(snapshot, root.plan, this.#plan);
-      const status = partial.some((entry) => entry.root === root) ? 'waiting' : 'ready';
       changed ||= plan !== root.plan || root.status !== status;
       root.plan = plan;
       root.snapshot = snapshot;
@@ -162,11 +193,17 @@ export class Roots {
       root.reason = '';
       this.#plan.demands?.settle(root.name, snapshot);
     }
-    this.#want(used);
-    if (changed) {
-      this.#lookups = new Map();
-      this.#onChange();
+    this.#changes.index(live.map(({ snapshot }) => snapshot));
+    if (!used.equals(this.#wanted)) {
+      this.#wanted = used;
+      this.#source.want([...used]);
     }
+    if (changed) this.#swapped();
+  }
+
+  #swapped(): void {
+    this.#lookups = new Map();
+    this.#onChange();
   }
 
   /** Whether the source has other listeners by itself than before: they may serve hosts whose look-up is remembered. */
@@ -186,15 +223,6 @@ export class Roots {
       if (this.#roots.size <= MAX_ROOTS / 2) return;
       if (root.status === 'failed' && !root.pinned) this.#roots.delete(name);
     }
-  }
-
-  #want(used: readonly ResourceKey[]): void {
-    const keys = new Map<string, ResourceKey>();
-    for (const key of used) keys.set(resourceId(key.kind, key.name, key.source), key);
-    const signature = [...keys.keys()].sort().join('\n\n');
-    if (signature === this.#wanted) return;
-    this.#wanted = signature;
-    this.#source.want([...keys.values()]);
   }
 
   #find(authority: string, rootOf: (name: string) => Root | undefined): Lookup {

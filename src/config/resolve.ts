@@ -142,6 +142,11 @@ class Walk implements ScopeWalk {
 
 const NONE: ReadonlySet<string> = new Set();
 
+/** One cluster as it is now; undefined: something of it is awaited. */
+export function resolveCluster(name: string, cache: ResourceCache): ResolvedCluster | undefined {
+  return new Walk(cache, NO_DEMAND).cluster(name);
+}
+
 /**
  * The clusters of a snapshot that stays in force while a newer one is incomplete, as they are now: their endpoints and limits go on
  * following the source. What the source no longer has stays as it was.

@@ -1,4 +1,4 @@
-/** One complete configuration of one root: what a plan is compiled from. Immutable; unchanged parts keep their identity. */
+/** One complete configuration of one root: what a plan is compiled from. Unchanged parts keep their identity. */
 import type { ClusterConfig } from './cluster.ts';
 import type { EndpointsConfig } from './endpoints.ts';
 import type { HttpManagerConfig, ListenerConfig } from './listener.ts';
@@ -13,8 +13,11 @@ export interface Snapshot {
   readonly routes: ReadonlyMap<HttpManagerConfig, ResolvedRoutes>;
   /** Every connection manager with scoped routes; absent when there is none. */
   readonly scopes?: ReadonlyMap<HttpManagerConfig, ResolvedScopes>;
-  /** Every cluster that a route names: one broken cluster never blocks the others. */
-  readonly clusters: ReadonlyMap<string, ResolvedCluster>;
+  /**
+   * Every cluster that a route names: one broken cluster never blocks the others. The one part that is brought up to date in place
+   * while the snapshot is served: a change of one cluster must not cost a copy of ten thousand.
+   */
+  readonly clusters: Map<string, ResolvedCluster>;
 }
 
 export type ResolvedRoutes = { readonly ok: true; readonly config: RouteConfiguration } | { readonly ok: false; readonly reason: string };

@@ -68,6 +68,12 @@ class Leaves<T> {
     return (this.#only ??= this.#make(this.#where));
   }
 
+  forget(clusters: ReadonlySet<string>): void {
+    if (clusters.has(this.#where.clusterName)) this.#only = undefined;
+    for (const [index, { name }] of this.#weighted.entries()) if (clusters.has(name)) this.#byEntry[index] = undefined;
+    for (const name of clusters) this.#byName.delete(name);
+  }
+
   #entry(index: number): T {
     const weighted = this.#weighted[index];
     return (this.#byEntry[index] ??= this.#make({ ...this.#where, weighted, clusterName: weighted?.name ?? '' }));
@@ -133,6 +139,10 @@ class HostRoutes<T> {
     return target;
   }
 
+  forget(clusters: ReadonlySet<string>): void {
+    for (const leaves of this.#leaves) leaves?.forget(clusters);
+  }
+
   #leavesOf(index: number, route: CompiledRoute): Leaves<T> {
     return (this.#leaves[index] ??= new Leaves(this.#where(route.config), this.#make));
   }
@@ -169,10 +179,13 @@ const TO_HTTPS: RouteEntryConfig = Object.freeze({
 export interface RouteMatcher<T> {
   /** The target, or undefined when nothing matches. Sets `call.matchedLength` for `prefix_rewrite`. */
   match(call: Matchable, random: Random): T | undefined;
+  /** Targets that lead to these clusters are made anew with their next call; calls that run keep theirs. */
+  forget(clusters: ReadonlySet<string>): void;
 }
 
 export class RouteTable<T> implements RouteMatcher<T> {
   readonly config: RouteConfiguration;
+  readonly #all: readonly HostRoutes<T>[];
   readonly #hosts: VirtualHosts<HostRoutes<T>>;
   readonly #unknownHost: ((authority: string) => T | undefined) | undefined;
 
@@ -183,15 +196,17 @@ export class RouteTable<T> implements RouteMatcher<T> {
   constructor(config: RouteConfiguration, leaf: MakeLeaf<T>, unknownHost?: (authority: string) => T | undefined) {
     this.config = config;
     this.#unknownHost = unknownHost;
-    this.#hosts = new VirtualHosts(
-      config.virtualHosts.map((host) => new HostRoutes(config, host, leaf)),
-      config.ignorePortInHostMatching,
-    );
+    this.#all = config.virtualHosts.map((host) => new HostRoutes(config, host, leaf));
+    this.#hosts = new VirtualHosts(this.#all, config.ignorePortInHostMatching);
   }
 
   /** Undefined when no virtual host or no route matches (R-9). */
   match(call: Matchable, random: Random): T | undefined {
     const host = this.#hosts.find(call.head.authority);
     return host === undefined ? this.#unknownHost?.(call.head.authority) : host.match(call, random);
+  }
+
+  forget(clusters: ReadonlySet<string>): void {
+    for (const host of this.#all) host.forget(clusters);
   }
 }

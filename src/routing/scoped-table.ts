@@ -68,11 +68,13 @@ export interface ScopeEntry<T> {
 export class ScopedTable<T> implements RouteMatcher<T> {
   readonly #readers: readonly FragmentReader[];
   readonly #root = new Node<ScopeContent<T>>();
+  readonly #tables = new Set<RouteMatcher<T>>();
 
   /** A key of another length than the builder's matches nothing; of two scopes with one key the first counts. */
   constructor(builder: readonly ScopeFragmentConfig[], scopes: readonly ScopeEntry<T>[]) {
     this.#readers = builder.map(fragmentReader);
     for (const { key, content } of scopes) {
+      if ('table' in content) this.#tables.add(content.table);
       if (key.length !== this.#readers.length) continue;
       let node = this.#root;
       for (const part of key) {
@@ -88,6 +90,10 @@ export class ScopedTable<T> implements RouteMatcher<T> {
     const content = this.#scope(call.head);
     if (content === undefined) return undefined;
     return 'target' in content ? content.target : content.table.match(call, random);
+  }
+
+  forget(clusters: ReadonlySet<string>): void {
+    for (const table of this.#tables) table.forget(clusters);
   }
 
   #scope(head: RequestHead): ScopeContent<T> | undefined {

@@ -21,6 +21,7 @@ export const LEVELS: readonly (readonly [prefix: string, level: number])[] = [
   ['src/inbound.ts', 5],
   ['src/plan.ts', 5],
   ['src/roots.ts', 5],
+  ['src/cluster-changes.ts', 5],
   ['src/demand.ts', 5],
   ['src/on-demand-targets.ts', 5],
   ['src/inbound-listeners.ts', 5],

@@ -5,6 +5,7 @@ import { DEFAULT_THRESHOLDS } from '../../src/config/cluster.ts';
 import type { EndpointConfig, EndpointsConfig } from '../../src/config/endpoints.ts';
 import type { HttpManagerConfig, ListenerConfig } from '../../src/config/listener.ts';
 import type {
+  Changes,
   ConfigSource,
   ResourceKey,
   ResourceKind,
@@ -106,8 +107,9 @@ export class FakeSource implements ConfigSource {
   listed: readonly string[] = [];
   closed = false;
   readonly #states = new Map<string, ResourceState<unknown>>();
-  #listener: (() => void) | undefined;
+  #listener: ((changes?: Changes) => void) | undefined;
   #version = 0;
+  #changed: ResourceKey[] = [];
 
   get<K extends ResourceKind>(kind: K, name: string): ResourceState<ResourceTypes[K]> {
     return (this.#states.get(`${kind} ${name}`) ?? { status: 'waiting' }) as ResourceState<ResourceTypes[K]>;
@@ -115,11 +117,13 @@ export class FakeSource implements ConfigSource {
 
   put<K extends ResourceKind>(kind: K, name: string, value: ResourceTypes[K]): this {
     this.#states.set(`${kind} ${name}`, { status: 'present', value, version: String(++this.#version) });
+    this.#changed.push({ kind, name });
     return this;
   }
 
   fail(kind: ResourceKind, name: string, reason = 'does not exist'): this {
     this.#states.set(`${kind} ${name}`, { status: 'failed', reason });
+    this.#changed.push({ kind, name });
     return this;
   }
 
@@ -137,6 +141,7 @@ export class FakeSource implements ConfigSource {
 
   wait(kind: ResourceKind, name: string): this {
     this.#states.delete(`${kind} ${name}`);
+    this.#changed.push({ kind, name });
     return this;
   }
 
@@ -145,8 +150,14 @@ export class FakeSource implements ConfigSource {
     return this.put('cluster', name, clusterConfig(name)).put('endpoints', name, endpointsOf(name, ...numbers));
   }
 
-  /** Tells the mesh. */
+  /** Tells the mesh what changed since the last time. */
   push(): void {
+    this.#listener?.(this.#changed.splice(0));
+  }
+
+  /** Tells the mesh that anything may have changed. */
+  pushAll(): void {
+    this.#changed = [];
     this.#listener?.();
   }
 
@@ -159,7 +170,7 @@ export class FakeSource implements ConfigSource {
     return this.wanted.map(({ kind, name }) => `${kind} ${name}`).sort();
   }
 
-  onChange(listener: () => void): void {
+  onChange(listener: (changes?: Changes) => void): void {
     this.#listener = listener;
   }
 

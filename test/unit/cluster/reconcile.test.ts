@@ -139,7 +139,7 @@ test('running clusters are those that are named, as last said; what goes is clos
       for (const snapshots of rounds) {
         clusters.reconcile(snapshots.map(snapshot));
         const want = expected(snapshots);
-        const running = new Map([...clusters.values()].map((cluster) => [cluster.name, cluster]));
+        const running = new Map(clusters.names().flatMap((name) => [[name, clusters.get(name) as MeshCluster] as const]));
         expect([...running.keys()].toSorted()).toEqual([...want.keys()].toSorted());
         for (const [name, { config, ports }] of want) {
           const cluster = running.get(name);
@@ -157,7 +157,7 @@ test('running clusters are those that are named, as last said; what goes is clos
         before = running;
       }
       await clusters.close();
-      expect([...clusters.values()]).toEqual([]);
+      expect([clusters.names(), ...clusters.values()]).toEqual([[]]);
       for (const [cluster, times] of closed) expect(times, cluster.name).toBe(1);
       // Closed again, also by an end without waiting, nothing is closed twice.
       await clusters.close();

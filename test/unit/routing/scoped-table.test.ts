@@ -123,7 +123,9 @@ describe('the scope of a key', () => {
   });
 
   test('the table of the scope decides further', () => {
-    const entries: ScopeEntry<string>[] = [{ key: ['vip'], content: { table: { match: (call) => `routed ${call.head.path}` } } }];
+    const entries: ScopeEntry<string>[] = [
+      { key: ['vip'], content: { table: { match: (call) => `routed ${call.head.path}`, forget: () => undefined } } },
+    ];
     const table = new ScopedTable([byIndex('', 0)], entries);
     expect(table.match({ head: head('vip'), matchedLength: -1 }, random)).toBe('routed /');
     expect(table.match({ head: head('other'), matchedLength: -1 }, random)).toBeUndefined();
