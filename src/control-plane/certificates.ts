@@ -17,8 +17,9 @@ export interface CertificateFiles {
 }
 
 interface Issued {
-  readonly files: CertificateFiles;
   inline: InlineCertificates;
+  /** Written when somebody wants files. */
+  files: CertificateFiles | undefined;
 }
 
 export class Certificates {
@@ -27,6 +28,7 @@ export class Certificates {
   readonly #issued = new Map<string, Issued>();
   #ca: TestCa | undefined;
   #folder: string | undefined;
+  #folders = 0;
   readonly #onExit = (): void => this.close();
 
   constructor(trustDomain: string, clock: Clock) {
@@ -57,7 +59,21 @@ export class Certificates {
   }
 
   files(identity: string): CertificateFiles {
-    return this.#get(identity).files;
+    const issued = this.#get(identity);
+    if (issued.files === undefined) {
+      const name = this.spiffeId(identity)
+        .replace(/^spiffe:\/\//, '')
+        .replace(/[^A-Za-z0-9.-]+/g, '_');
+      const folder = join(this.#home(), `${this.#folders++}-${name}`);
+      mkdirSync(folder, { mode: 0o700 });
+      issued.files = {
+        certificateFile: join(folder, 'cert.pem'),
+        privateKeyFile: join(folder, 'key.pem'),
+        caCertificateFile: join(folder, 'ca.pem'),
+      };
+      writeAll(issued.files, issued.inline);
+    }
+    return issued.files;
   }
 
   inline(identity: string): InlineCertificates {
@@ -69,7 +85,7 @@ export class Certificates {
     const id = this.spiffeId(identity);
     const issued = this.#get(id);
     issued.inline = this.#issue(id);
-    writeAll(issued.files, issued.inline);
+    if (issued.files !== undefined) writeAll(issued.files, issued.inline);
   }
 
   /** Removes the folder; synchronous, since it also runs at process exit. */
@@ -84,15 +100,7 @@ export class Certificates {
     const id = this.spiffeId(identity);
     let issued = this.#issued.get(id);
     if (issued === undefined) {
-      const folder = join(this.#home(), `${this.#issued.size}-${id.replace(/^spiffe:\/\//, '').replace(/[^A-Za-z0-9.-]+/g, '_')}`);
-      mkdirSync(folder, { mode: 0o700 });
-      const files = {
-        certificateFile: join(folder, 'cert.pem'),
-        privateKeyFile: join(folder, 'key.pem'),
-        caCertificateFile: join(folder, 'ca.pem'),
-      };
-      issued = { files, inline: this.#issue(id) };
-      writeAll(files, issued.inline);
+      issued = { inline: this.#issue(id), files: undefined };
       this.#issued.set(id, issued);
     }
     return issued;

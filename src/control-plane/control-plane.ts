@@ -1,109 +1,101 @@
 /**
- * The development control plane: serves a `mesh.yaml` over xDS on loopback, with certificates from a test CA, and again on every save.
- * An invalid file keeps the last good one. Not for production.
+ * The development control plane: serves a `mesh.yaml` or a snapshot of xDS resources on loopback, with certificates from a test CA, and
+ * again on every save. An invalid file keeps the last good one. Not for production.
  */
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
-import type { ResourceKey } from '../config/resource.ts';
-import type { Clock } from '../core/clock.ts';
+import type { Alarm, Clock, Timer } from '../core/clock.ts';
 import { MeshError } from '../core/errors.ts';
 import { RealClock } from '../core/real-clock.ts';
-import { FileWatch } from '../sources/file-watch.ts';
 import type { LoadedMeshYaml } from '../sources/mesh-yaml/load.ts';
-import { changedResources, loadMeshYaml } from '../sources/mesh-yaml/load.ts';
 import type { FileProblem } from '../sources/mesh-yaml/problem.ts';
-import { printProblem } from '../sources/mesh-yaml/problem.ts';
+import { describeProblem } from '../sources/mesh-yaml/problem.ts';
+import type { ResourceJson } from '../sources/xds-snapshot.ts';
+import { bootstrapOf } from './bootstrap.ts';
+import type { Receiver } from './catalogue.ts';
 import { Certificates } from './certificates.ts';
-import type { AdsRequest } from './messages.ts';
+import type { Loaded } from './content.ts';
+import { Encoder } from './encode/resource.ts';
+import type { TlsMaterial } from './encode/tls.ts';
+import { PROVIDER, SDS } from './encode/tls.ts';
+import type { AdsRequest, DeltaRequest, RequestNode } from './messages.ts';
+import { Secrets } from './secrets.ts';
 import { AdsServer } from './server.ts';
-import type { Nack } from './sotw-stream.ts';
-import { ResourceStore } from './store.ts';
+import type { Audience, Nack } from './stream.ts';
+import type { Update, ViewOptions } from './view.ts';
+import { View } from './view.ts';
 
-/** Name under `certificate_providers` of the bootstraps that this control plane writes. */
-export const PROVIDER_INSTANCE = 'inmesh';
-/** `server_listener_resource_name_template` of these bootstraps. */
-export const SERVER_LISTENER_TEMPLATE = 'inbound/%s';
+export { PROVIDER_INSTANCE } from './content.ts';
+export { SERVER_LISTENER_TEMPLATE } from './bootstrap.ts';
+export type { Update } from './view.ts';
 
-export type Update =
-  | {
-      readonly ok: true;
-      readonly changed: readonly ResourceKey[];
-      /** From the first sign of the save to the last byte pushed. */ readonly ms: number;
-    }
-  | { readonly ok: false; readonly errors: readonly FileProblem[]; readonly text: string };
-
-export interface ControlPlaneOptions {
-  /** Path of a `mesh.yaml`, which is watched; or `text`. */
-  readonly file?: string;
-  readonly text?: string;
+/** Exactly one of `file`, `text` and `resources` says what is served. */
+export interface ControlPlaneOptions extends ViewOptions {
+  /**
+   * Other content for some nodes: by node id, in which `*` stands for any text, or by `cluster:NAME` (`node.cluster`, `*` as well). The first
+   * that fits counts; who fits none is served the content above.
+   */
+  readonly views?: Readonly<Record<string, ViewOptions>>;
   /** Default `127.0.0.1`. */
   readonly host?: string;
   /** Default 0: any. */
   readonly port?: number;
-  /** Default true; only for `file`. */
+  /** Default true; only for files. */
   readonly watch?: boolean;
   /**
-   * Where clients find their certificates: as files named by their bootstrap (default), or in the resources themselves, for clients that
-   * know no certificate providers; the node id decides which (see `bootstrap`).
+   * Where clients find their certificates: as files named by their bootstrap (default), in the resources themselves, for clients that know no
+   * certificate providers, or as secrets over SDS. With the last two, the node id says whose they are (see `bootstrap`).
    */
-  readonly certificates?: 'provider' | 'inline';
+  readonly certificates?: 'provider' | 'inline' | 'sds';
+  /** Default true: what has a time to live is refreshed after half of it. */
+  readonly heartbeats?: boolean;
   readonly clock?: Clock;
   /** After each save, also one that is invalid. */
   readonly onUpdate?: (update: Update) => void;
   readonly onNack?: (nack: Nack) => void;
-  readonly onRequest?: (request: AdsRequest, nodeId: string) => void;
-  /** The file cannot be read. */
-  readonly onProblem?: (error: Error) => void;
+  readonly onRequest?: (request: AdsRequest | DeltaRequest, nodeId: string) => void;
+  /** A file cannot be read. */
+  readonly onProblem?: (error: Error, file: string) => void;
 }
 
-export class ControlPlane {
+export class ControlPlane implements Alarm {
   readonly certificates: Certificates;
   /** Every refused response so far, the newest last; at most 1000. */
   readonly nacks: Nack[] = [];
   readonly #options: ControlPlaneOptions;
   readonly #clock: Clock;
-  readonly #origin: string;
-  readonly #store = new ResourceStore();
+  readonly #encoder = new Encoder();
+  readonly #view: View;
+  readonly #views: readonly (readonly [pattern: RegExp, view: View])[];
+  readonly #secrets: Secrets;
   readonly #server: AdsServer;
   readonly #identities = new Map<string, string>();
   readonly #host: string;
   #port = 0;
-  #loaded: LoadedMeshYaml;
-  #watch: FileWatch | undefined;
+  #beat: Timer | undefined;
 
-  private constructor(options: ControlPlaneOptions, loaded: LoadedMeshYaml, origin: string, clock: Clock) {
+  private constructor(options: ControlPlaneOptions, clock: Clock) {
     this.#options = options;
     this.#clock = clock;
-    this.#origin = origin;
     this.#host = options.host ?? '127.0.0.1';
-    this.#loaded = loaded;
-    this.certificates = new Certificates(loaded.file.identity.trustDomain, clock);
-    this.#store.load(loaded);
-    this.#server = new AdsServer(this.#store, {
+    this.#view = this.#open(options);
+    this.#views = Object.entries(options.views ?? {}).map(([pattern, view]) => [patternOf(pattern), this.#open(view)]);
+    this.certificates = new Certificates(this.#view.loaded.mesh?.file.identity.trustDomain ?? 'dev', clock);
+    for (const view of this.#all()) this.#checkTrust(view);
+    this.#secrets = new Secrets(this.certificates);
+    this.#server = new AdsServer({
       onNack: (nack) => {
         if (this.nacks.length >= 1000) this.nacks.shift();
         this.nacks.push(nack);
         options.onNack?.(nack);
       },
       onRequest: (request, nodeId) => options.onRequest?.(request, nodeId),
-      inline: (nodeId) => this.#inline(nodeId),
+      audience: (node) => this.#audience(node),
+      admit: () => undefined,
     });
   }
 
-  /** Throws `ERR_MESH_CONFIG` with every problem of the file, or why the port cannot be had. */
+  /** Throws `ERR_MESH_CONFIG` with every problem of a file, or why the port cannot be had. */
   static async start(options: ControlPlaneOptions): Promise<ControlPlane> {
-    const clock = options.clock ?? new RealClock();
-    const origin = options.file ?? 'mesh.yaml';
-    const text = options.text ?? readText(options.file);
-    const loaded = loadMeshYaml(text, origin, { certificates: { kind: 'provider', instance: PROVIDER_INSTANCE } });
-    if (!loaded.ok) {
-      const count = loaded.errors.length === 1 ? 'one error' : `${loaded.errors.length} errors`;
-      throw new MeshError(
-        'ERR_MESH_CONFIG',
-        `${origin} has ${count}:\n${loaded.errors.map((problem) => printProblem(text, problem)).join('\n')}`,
-      );
-    }
-    const plane = new ControlPlane(options, loaded, origin, clock);
+    const plane = new ControlPlane(options, options.clock ?? new RealClock());
     try {
       plane.#port = await plane.#server.listen(plane.#host, options.port ?? 0);
     } catch (error) {
@@ -114,7 +106,8 @@ export class ControlPlane {
         { cause: error },
       );
     }
-    if (options.text === undefined && options.file !== undefined && (options.watch ?? true)) plane.#follow(options.file, text);
+    if (options.watch ?? true) for (const view of plane.#all()) view.watch();
+    plane.#schedule();
     return plane;
   }
 
@@ -127,9 +120,14 @@ export class ControlPlane {
     return this.#port;
   }
 
-  /** The file as it is served. */
-  get current(): LoadedMeshYaml {
-    return this.#loaded;
+  /** The `mesh.yaml` as it is served; undefined: it is something else that is served. */
+  get current(): LoadedMeshYaml | undefined {
+    return this.#view.loaded.mesh;
+  }
+
+  /** What is served to nodes without a view of their own, whatever form it was given in. */
+  get loaded(): Loaded {
+    return this.#view.loaded;
   }
 
   /** Node ids of the open streams. */
@@ -143,26 +141,14 @@ export class ControlPlane {
    */
   bootstrap(nodeId: string, identity?: string): Readonly<Record<string, unknown>> {
     if (identity !== undefined) this.#identities.set(nodeId, identity);
-    const certificates = identity === undefined ? undefined : this.certificates.files(identity);
-    return {
-      xds_servers: [{ server_uri: this.address, channel_creds: [{ type: 'insecure' }], server_features: ['xds_v3'] }],
-      node: { id: nodeId, cluster: 'inmesh' },
-      server_listener_resource_name_template: SERVER_LISTENER_TEMPLATE,
-      certificate_providers: {
-        [PROVIDER_INSTANCE]: {
-          plugin_name: 'file_watcher',
-          config:
-            certificates === undefined
-              ? { ca_certificate_file: this.certificates.rootsFile(), refresh_interval: '1s' }
-              : {
-                  certificate_file: certificates.certificateFile,
-                  private_key_file: certificates.privateKeyFile,
-                  ca_certificate_file: certificates.caCertificateFile,
-                  refresh_interval: '1s',
-                },
-        },
-      },
-    };
+    return bootstrapOf({
+      nodeId,
+      address: this.address,
+      certificates: identity === undefined ? undefined : this.certificates.files(identity),
+      rootsFile: this.certificates.rootsFile(),
+      tls: 'none',
+      provider: this.#options.certificates !== 'sds',
+    });
   }
 
   /** Writes such a bootstrap into the temporary folder; its path, for `GRPC_XDS_BOOTSTRAP`. */
@@ -173,21 +159,25 @@ export class ControlPlane {
     );
   }
 
-  /** Serves another text, or keeps what is there when it is invalid. Everything is pushed when it returns. */
-  update(text: string, noticedAt = this.#clock.now()): Update {
-    const loaded = loadMeshYaml(text, this.#origin, {
-      certificates: { kind: 'provider', instance: PROVIDER_INSTANCE },
-      previous: this.#loaded,
-    });
-    const trust = loaded.ok ? this.#trustProblem(loaded) : undefined;
-    const result: Update =
-      trust !== undefined
-        ? { ok: false, errors: [trust], text }
-        : loaded.ok
-          ? this.#adopt(loaded, noticedAt)
-          : { ok: false, errors: loaded.errors, text };
-    this.#options.onUpdate?.(result);
-    return result;
+  /** Serves another text to nodes without a view of their own, or keeps what is there when it is invalid. Everything is pushed when it returns. */
+  update(text: string, noticedAt?: number): Update {
+    return this.#view.update(text, noticedAt);
+  }
+
+  /** The same for resources in code; throws `ERR_MESH_CONFIG` for one that cannot be read. `version`: of every type; default: counted. */
+  replace(resources: readonly ResourceJson[], version?: string): Update {
+    return this.#view.replace(resources, version);
+  }
+
+  /** Issues a new certificate for an identity: into its files, and to whom has it over SDS or in resources. */
+  rotate(identity: string): void {
+    this.certificates.rotate(identity);
+    this.#server.push();
+  }
+
+  /** For tests: refreshes now what has a time to live. */
+  heartbeat(): void {
+    this.#server.heartbeat();
   }
 
   /** For tests: ends every stream; clients come back. */
@@ -206,54 +196,93 @@ export class ControlPlane {
 
   /** Ends the streams, frees the port, removes the certificates. */
   async close(): Promise<void> {
-    this.#watch?.close();
+    if (this.#beat !== undefined) this.#clock.clear(this.#beat);
+    this.#beat = undefined;
+    for (const view of this.#all()) view.close();
     await this.#server.close();
     this.certificates.close();
   }
 
-  #adopt(loaded: LoadedMeshYaml, noticedAt: number): Update {
-    const changed = changedResources(this.#loaded.resources, loaded.resources);
-    this.#loaded = loaded;
-    if (this.#store.load(loaded)) this.#server.push();
-    return { ok: true, changed, ms: this.#clock.now() - noticedAt };
+  onAlarm(): void {
+    this.#beat = undefined;
+    this.#server.heartbeat();
+    this.#schedule();
+  }
+
+  /** Sets the time of the next heartbeat, where anything needs one. */
+  #schedule(): void {
+    if (this.#beat !== undefined || this.#options.heartbeats === false) return;
+    const ttls = this.#all().flatMap((view) => view.shortestTtlMs ?? []);
+    if (ttls.length > 0) this.#beat = this.#clock.set(this, Math.max(1, Math.min(...ttls) / 2), true);
+  }
+
+  #open(options: ViewOptions): View {
+    return View.open(options, this.#clock, this.#encoder, {
+      onChange: () => {
+        this.#server.push();
+        this.#schedule();
+      },
+      onUpdate: (update) => this.#options.onUpdate?.(update),
+      onProblem: (error) => this.#options.onProblem?.(error, options.file ?? ''),
+      refuse: (loaded, origin) => this.#trustProblem(loaded.mesh, origin),
+    });
+  }
+
+  #all(): readonly View[] {
+    return [this.#view, ...this.#views.map(([, view]) => view)];
+  }
+
+  #audience(node: RequestNode | undefined): Audience {
+    const id = node?.id ?? '';
+    const names = [id, `cluster:${node?.cluster ?? ''}`];
+    const view = this.#views.find(([pattern]) => names.some((name) => pattern.test(name)))?.[1] ?? this.#view;
+    const receiver = (): Receiver => {
+      const identity = this.#identities.get(id);
+      return this.#secrets.receiver(this.#material(identity), identity);
+    };
+    return {
+      get receiver() {
+        return receiver();
+      },
+      catalogue: () => view.catalogue(id),
+    };
+  }
+
+  #material(identity: string | undefined): TlsMaterial {
+    const { certificates } = this.#options;
+    if (certificates === 'sds') return SDS;
+    if (certificates !== 'inline' || identity === undefined) return PROVIDER;
+    return { kind: 'inline', certificates: this.certificates.inline(identity) };
+  }
+
+  #checkTrust(view: View): void {
+    const problem = this.#trustProblem(view.loaded.mesh, view.origin);
+    if (problem !== undefined) throw new MeshError('ERR_MESH_CONFIG', describeProblem({ ...problem, cure: 'All views need the same.' }));
   }
 
   /** Certificates that are out there cannot follow. */
-  #trustProblem(loaded: LoadedMeshYaml): FileProblem | undefined {
+  #trustProblem(loaded: LoadedMeshYaml | undefined, origin: string): FileProblem | undefined {
     const { trustDomain } = this.certificates;
-    if (loaded.file.identity.trustDomain === trustDomain) return undefined;
+    if (loaded === undefined || loaded.file.identity.trustDomain === trustDomain) return undefined;
     const path = 'identity.trustDomain';
     const place = loaded.file.positions.get(path) ?? { line: 1, column: 1, length: 1 };
     return {
-      file: this.#origin,
+      file: origin,
       ...place,
       path,
       message: `the certificates in use are of the trust domain "${trustDomain}"`,
       cure: 'Start the control plane again to change it.',
     };
   }
-
-  #inline(nodeId: string): ReturnType<Certificates['inline']> | undefined {
-    if (this.#options.certificates !== 'inline') return undefined;
-    const identity = this.#identities.get(nodeId);
-    return identity === undefined ? undefined : this.certificates.inline(identity);
-  }
-
-  #follow(file: string, text: string): void {
-    this.#watch = new FileWatch(resolve(file), text, this.#clock, {
-      onText: (next, noticedAt) => void this.update(next, noticedAt),
-      onProblem: (error) => this.#options.onProblem?.(error),
-    });
-  }
 }
 
-function readText(file: string | undefined): string {
-  if (file === undefined) throw new MeshError('ERR_MESH_OPTION', 'ControlPlane.start needs a file or a text');
-  try {
-    return readFileSync(file, 'utf8');
-  } catch (error) {
-    throw new MeshError('ERR_MESH_CONFIG', `cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`, {
-      cause: error,
-    });
-  }
+/** `*` stands for any text, and a pattern without it for itself. */
+function patternOf(pattern: string): RegExp {
+  return new RegExp(
+    `^${pattern
+      .split('*')
+      .map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'))
+      .join('.*')}$`,
+    's',
+  );
 }

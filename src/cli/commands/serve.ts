@@ -1,7 +1,7 @@
 /** `inmesh serve`: the development control plane in the foreground. Says what it serves, every reload, and every refusal by a client. */
 import { parseArgs } from 'node:util';
 import type { ControlPlane, Update } from '../../control-plane/control-plane.ts';
-import type { Nack } from '../../control-plane/sotw-stream.ts';
+import type { Nack } from '../../control-plane/stream.ts';
 import { MeshError } from '../../core/errors.ts';
 import type { FileProblem } from '../../sources/mesh-yaml/problem.ts';
 import { printProblem } from '../../sources/mesh-yaml/problem.ts';
@@ -39,9 +39,9 @@ export const serve: Command = {
       plane = await ControlPlane.start({
         file,
         port: portOf(values.port),
-        onUpdate: (update) => terminal.out(describeUpdate(file, update)),
+        onUpdate: (update) => terminal.out(describeUpdate(update.origin ?? file, update)),
         onNack: (nack) => terminal.error(describeNack(nack)),
-        onProblem: (error) => terminal.error(`${file} cannot be read (${error.message}); still serving the last good one\n`),
+        onProblem: (error, path) => terminal.error(`${path} cannot be read (${error.message}); still serving the last good one\n`),
       });
     } catch (error) {
       if (!(error instanceof MeshError)) throw error;
@@ -67,18 +67,27 @@ function portOf(text: string | undefined): number {
 }
 
 function announce(plane: ControlPlane, file: string, given: readonly string[] | undefined, terminal: Terminal): void {
-  const { services, inbound, identity } = plane.current.file;
-  const hosts = [...services.values()].flatMap((service) => service.hosts);
-  const strict = [...services].filter(([, service]) => service.mtls === 'strict').map(([name]) => name);
+  const services = [...(plane.current?.file.services ?? [])];
+  const strict = services.filter(([, service]) => service.mtls === 'strict').map(([name]) => name);
   const identities = given ?? ['app', ...strict];
   terminal.out(`inmesh control plane, for development only\n`);
-  terminal.out(`  file   ${file}: ${count(services.size, 'service')} (${hosts.join(', ')}), ${count(inbound.length, 'inbound port')}\n`);
+  terminal.out(`  file   ${file}: ${describeContent(plane)}\n`);
   terminal.out(`  xDS    ${plane.address}\n`);
-  terminal.out(`  trust  spiffe://${identity.trustDomain}, test CA of this process\n`);
+  terminal.out(`  trust  spiffe://${plane.certificates.trustDomain}, test CA of this process\n`);
   for (const name of identities) {
     terminal.out(`  ${name}: GRPC_XDS_BOOTSTRAP=${plane.bootstrapFile(name, name)}\n`);
   }
   terminal.out('Save the file to change the mesh; Ctrl+C ends it.\n');
+}
+
+function describeContent({ current, loaded }: ControlPlane): string {
+  if (current === undefined) {
+    const nodes = loaded.nodes.size === 0 ? '' : `; ${count(loaded.nodes.size, 'node')} with resources of their own`;
+    return `${count(loaded.common.raw.length, 'resource')}${nodes}`;
+  }
+  const { services, inbound } = current.file;
+  const hosts = [...services.values()].flatMap((service) => service.hosts);
+  return `${count(services.size, 'service')} (${hosts.join(', ')}), ${count(inbound.length, 'inbound port')}`;
 }
 
 function count(number: number, what: string): string {
@@ -86,7 +95,11 @@ function count(number: number, what: string): string {
 }
 
 export function describeUpdate(file: string, update: Update): string {
-  if (update.ok) return `reloaded ${file} in ${update.ms.toFixed(1)} ms: ${summarizeChanges(update.changed)}\n`;
+  if (update.ok) {
+    const others = update.others === undefined || update.others === 0 ? [] : [`${count(update.others, 'resource')} of other types`];
+    const changes = update.changed.length === 0 && others.length > 0 ? [] : [summarizeChanges(update.changed)];
+    return `reloaded ${file} in ${update.ms.toFixed(1)} ms: ${[...changes, ...others].join(', ')}\n`;
+  }
   return `${file} is invalid; still serving the last good one\n${printProblems(update.text, update.errors)}`;
 }
 

@@ -1,6 +1,6 @@
 /** The control plane of the demo in a process of its own, so that it can be killed. */
 import { ControlPlane } from '../../control-plane/control-plane.ts';
-import type { Nack } from '../../control-plane/sotw-stream.ts';
+import type { Nack } from '../../control-plane/stream.ts';
 import { MeshError } from '../../core/errors.ts';
 import type { ControlPlaneOrders } from './messages.ts';
 import type { Tell } from './process-main.ts';

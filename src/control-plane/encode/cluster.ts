@@ -4,13 +4,13 @@ import { DEFAULT_THRESHOLDS } from '../../config/cluster.ts';
 import type { EndpointConfig, EndpointsConfig, LocalityConfig } from '../../config/endpoints.ts';
 import type { Json, JsonObject } from './json.ts';
 import { ADS_SOURCE, duration, list, object } from './json.ts';
-import type { InlineCertificates } from './tls.ts';
+import type { TlsMaterial } from './tls.ts';
 import { encodeUpstreamTls } from './tls.ts';
 
 const HTTP_OPTIONS = 'envoy.extensions.upstreams.http.v3.HttpProtocolOptions';
 const LB_POLICIES: Readonly<Record<string, string>> = { round_robin: 'ROUND_ROBIN', least_request: 'LEAST_REQUEST', random: 'RANDOM' };
 
-export function encodeCluster(cluster: ClusterConfig, inline: InlineCertificates | undefined): JsonObject {
+export function encodeCluster(cluster: ClusterConfig, material: TlsMaterial): JsonObject {
   const { discovery } = cluster;
   const policy = LB_POLICIES[cluster.lb.policy];
   if (policy === undefined) throw new TypeError(`LB policy "${cluster.lb.policy}" cannot be encoded`);
@@ -21,7 +21,7 @@ export function encodeCluster(cluster: ClusterConfig, inline: InlineCertificates
     connect_timeout: duration(cluster.connectTimeoutMs),
     circuit_breakers: encodeThresholds(cluster.thresholds),
     outlier_detection: cluster.outlier === undefined ? undefined : encodeOutlier(cluster.outlier),
-    transport_socket: cluster.tls === undefined ? undefined : encodeUpstreamTls(cluster.tls, inline),
+    transport_socket: cluster.tls === undefined ? undefined : encodeUpstreamTls(cluster.tls, material),
     typed_extension_protocol_options: encodeHttpOptions(cluster),
     metadata: cluster.breaker === undefined ? undefined : { filter_metadata: { inmesh: { breaker: { ...cluster.breaker } } } },
     lrs_server: cluster.reportLoad ? { self: {} } : undefined,

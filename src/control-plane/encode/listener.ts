@@ -12,22 +12,22 @@ import { ADS_SOURCE, list, object, optionalDuration } from './json.ts';
 import { encodeCidr } from './matchers.ts';
 import { encodeRbac } from './rbac.ts';
 import { encodeRoutes } from './routes.ts';
-import type { InlineCertificates } from './tls.ts';
+import type { TlsMaterial } from './tls.ts';
 import { encodeDownstreamTls } from './tls.ts';
 
 const MANAGER_TYPE = 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager';
 const ROUTER_TYPE = 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router';
 const RBAC_TYPE = 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC';
 
-export function encodeListener(listener: ListenerConfig, inline: InlineCertificates | undefined): JsonObject {
+export function encodeListener(listener: ListenerConfig, material: TlsMaterial): JsonObject {
   const { address } = listener;
   return object({
     name: listener.name,
     api_listener: listener.api === undefined ? undefined : { api_listener: encodeManager(listener.api) },
     address: address === undefined ? undefined : { socket_address: { address: address.host, port_value: address.port } },
     traffic_direction: listener.direction === 'unspecified' ? undefined : listener.direction.toUpperCase(),
-    filter_chains: list(listener.filterChains.map((chain) => encodeChain(chain, inline))),
-    default_filter_chain: listener.defaultFilterChain === undefined ? undefined : encodeChain(listener.defaultFilterChain, inline),
+    filter_chains: list(listener.filterChains.map((chain) => encodeChain(chain, material))),
+    default_filter_chain: listener.defaultFilterChain === undefined ? undefined : encodeChain(listener.defaultFilterChain, material),
   });
 }
 
@@ -62,7 +62,7 @@ function encodeFilterConfig(filter: HttpFilterConfig): Json {
   }
 }
 
-function encodeChain(chain: FilterChainConfig, inline: InlineCertificates | undefined): JsonObject {
+function encodeChain(chain: FilterChainConfig, material: TlsMaterial): JsonObject {
   return object({
     name: chain.name,
     filter_chain_match: encodeChainMatch(chain.match),
@@ -70,7 +70,7 @@ function encodeChain(chain: FilterChainConfig, inline: InlineCertificates | unde
       chain.http === undefined
         ? undefined
         : [{ name: 'envoy.filters.network.http_connection_manager', typed_config: encodeManager(chain.http) }],
-    transport_socket: chain.tls === undefined ? undefined : encodeDownstreamTls(chain.tls, inline),
+    transport_socket: chain.tls === undefined ? undefined : encodeDownstreamTls(chain.tls, material),
   });
 }
 

@@ -121,7 +121,7 @@ describe.each(Object.entries(FILES))('%s', (_name, text) => {
 test('inline certificates stand in the resource instead of the provider', () => {
   const cluster = resources(FILES['clusters'] ?? '').cluster.get('c');
   if (cluster === undefined) throw new Error('no cluster');
-  const inline = { certificateChainPem: 'CHAIN', privateKeyPem: 'KEY', rootsPem: 'ROOTS' };
+  const inline = { kind: 'inline', certificates: { certificateChainPem: 'CHAIN', privateKeyPem: 'KEY', rootsPem: 'ROOTS' } } as const;
   expect(encodeToJson('cluster', cluster, inline)['transport_socket']).toMatchObject({
     typed_config: {
       common_tls_context: {

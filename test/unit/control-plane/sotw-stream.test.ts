@@ -1,29 +1,41 @@
 /** The server side of a state-of-the-world stream: what is answered to which request, and what is pushed. */
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { AdsRequest, AdsResponse } from '../../../src/control-plane/messages.ts';
-import type { Nack } from '../../../src/control-plane/sotw-stream.ts';
+import type { Receiver } from '../../../src/control-plane/catalogue.ts';
+import { ContentCatalogue } from '../../../src/control-plane/catalogue.ts';
+import { loadContent } from '../../../src/control-plane/content.ts';
+import type { LoadedContent } from '../../../src/control-plane/content.ts';
+import { Encoder } from '../../../src/control-plane/encode/resource.ts';
+import { PROVIDER } from '../../../src/control-plane/encode/tls.ts';
 import { SotwStream } from '../../../src/control-plane/sotw-stream.ts';
-import { ResourceStore } from '../../../src/control-plane/store.ts';
+import type { Nack } from '../../../src/control-plane/stream.ts';
 import type { ResourceKind } from '../../../src/config/resource.ts';
 import { TYPE_URLS } from '../../../src/config/resource.ts';
 import { unpack } from '../../../src/proto/any.ts';
-import type { LoadedMeshYaml } from '../../../src/sources/mesh-yaml/load.ts';
-import { loadMeshYaml } from '../../../src/sources/mesh-yaml/load.ts';
 
 const A = 'version: 1\nservices:\n  a: { endpoints: ["127.0.0.1:1"] }\n  b: { endpoints: ["127.0.0.1:2"] }\ninbound: [{ port: 80 }]\n';
 const KIND_NAMES: Readonly<Record<string, string>> = Object.fromEntries(Object.entries(TYPE_URLS).map(([kind, url]) => [url, kind]));
 
-let store: ResourceStore;
+const RECEIVER: Receiver = { material: PROVIDER, secret: () => undefined };
+const encoder = new Encoder();
+let catalogue: ContentCatalogue | undefined;
 let stream: SotwStream;
 let sent: AdsResponse[];
 let nacks: Nack[];
-let loaded: LoadedMeshYaml | undefined;
+let loaded: (LoadedContent & { readonly ok: true }) | undefined;
+
+function current(): ContentCatalogue {
+  if (catalogue === undefined) throw new Error('nothing was loaded');
+  return catalogue;
+}
 
 function load(text: string): boolean {
-  const result = loadMeshYaml(text, 'mesh.yaml', { previous: loaded, certificates: { kind: 'provider', instance: 'inmesh' } });
+  const result = loadContent(text, 'mesh.yaml', loaded);
   if (!result.ok) throw new Error('invalid');
   loaded = result;
-  return store.load(result);
+  const before = catalogue;
+  catalogue = ContentCatalogue.of(result.common, encoder, before);
+  return catalogue !== before;
 }
 
 const nameOf = (any: AdsResponse['resources'][number]): string => {
@@ -43,19 +55,19 @@ function ask(kind: ResourceKind, names: readonly string[], extra: Partial<AdsReq
 }
 
 beforeEach(() => {
-  store = new ResourceStore();
+  catalogue = undefined;
   sent = [];
   nacks = [];
   loaded = undefined;
   nonces.clear();
   load(A);
-  stream = new SotwStream(store, {
+  stream = new SotwStream({
     send: (response) => {
       sent.push(response);
       nonces.set(KIND_NAMES[response.typeUrl] ?? '', response.nonce);
     },
     onNack: (nack) => void nacks.push(nack),
-    inline: () => undefined,
+    audience: () => ({ receiver: RECEIVER, catalogue: current }),
   });
 });
 
@@ -125,14 +137,14 @@ describe('answers', () => {
   test('a server asks for the address that it is bound to', () => {
     ask('listener', ['inbound/127.0.0.1:80', 'inbound/[::1]:80', 'inbound/127.0.0.1:81']);
     // Sent again in the next answer, so look at what the store gives.
-    const any = store.get('listener', 'inbound/[::1]:80', undefined);
-    if (any === undefined) throw new Error('no listener');
-    expect(unpack<object>(any)).toMatchObject({
+    const served = current().get(TYPE_URLS.listener, 'inbound/[::1]:80', RECEIVER);
+    if (served === undefined) throw new Error('no listener');
+    expect(unpack<object>(served.body)).toMatchObject({
       name: 'inbound/[::1]:80',
       address: { address: { value: { address: '::1', portSpecifier: { value: 80 } } } },
     });
-    expect(store.get('listener', 'inbound/[::1]:80', undefined)).toBe(any);
-    expect(store.get('listener', 'inbound/127.0.0.1:81', undefined)).toBeUndefined();
+    expect(current().get(TYPE_URLS.listener, 'inbound/[::1]:80', RECEIVER)).toBe(served);
+    expect(current().get(TYPE_URLS.listener, 'inbound/127.0.0.1:81', RECEIVER)).toBeUndefined();
   });
 });
 
