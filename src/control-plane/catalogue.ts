@@ -34,6 +34,8 @@ export interface Receiver {
 export interface Catalogue {
   /** Version of all resources of a type. */
   version(typeUrl: string): string;
+  /** Versions are given and not counted: another one is a news even if the resources are the same, as for go-control-plane. */
+  readonly versioned: boolean;
   /** Own names of the resources of a type: what a wildcard stands for. */
   names(typeUrl: string): readonly string[];
   /** By its own name or an alias. Undefined: there is none. */
@@ -118,6 +120,10 @@ export class ContentCatalogue implements Catalogue {
       versions.set(url, content.version ?? (same ? before : String(1 + (Number(before) || 0))));
     }
     return previous !== undefined && !changed ? previous : new ContentCatalogue(content, previous, encoder, indexes, versions);
+  }
+
+  get versioned(): boolean {
+    return this.content.version !== undefined;
   }
 
   version(typeUrl: string): string {

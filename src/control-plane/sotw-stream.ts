@@ -108,9 +108,11 @@ export class SotwStream implements ServerStream {
 
   /** `asked`: the client waits for an answer about names that it had not asked for before. `kept`: what is sent although it is gone. */
   #push(typeUrl: string, state: TypeState, asked: boolean, kept: ReadonlyMap<string, Served>, repeat = false): void {
+    const catalogue = this.#audience.catalogue();
+    const renewed = catalogue.versioned && state.nonce !== '' && state.version !== catalogue.version(typeUrl);
     const full = FULL_STATE.has(typeUrl);
     const current = new Map<string, Served>(kept);
-    let changed = false;
+    let changed = renewed;
     for (const name of this.#wanted(typeUrl, state)) {
       const served = this.#get(typeUrl, name);
       if (served === undefined) continue;
@@ -121,7 +123,7 @@ export class SotwStream implements ServerStream {
     // A complete response also answers "it does not exist"; other types stay silent then, and the client's timer decides.
     if (!changed && !repeat && !(asked && full)) return;
     const resources = new Set<Served>();
-    for (const [name, served] of current) if (full || state.sent.get(name) !== served) resources.add(served);
+    for (const [name, served] of current) if (full || renewed || state.sent.get(name) !== served) resources.add(served);
     if (full) state.sent.clear();
     for (const [name, served] of current) state.sent.set(name, served);
     this.#send(

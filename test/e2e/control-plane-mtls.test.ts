@@ -1,4 +1,7 @@
-/** `mtls: strict` and `allow` of one `mesh.yaml`, on both sides of a real call: with certificates of the control plane, and with files of `identity`. */
+/**
+ * `mtls: strict` and `allow` of one `mesh.yaml`, on both sides of a real call: with certificates of the control plane,
+ * as files or as secrets, and with files of `identity`.
+ */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -37,6 +40,15 @@ async function overControlPlane(text: string): Promise<Start> {
     createMesh({ bootstrap: plane.bootstrap(identity, identity), include: ['reviews', 'impostor'], logger: silentLogger });
 }
 
+const bySecrets =
+  (protocol: 'sotw' | 'delta') =>
+  async (text: string): Promise<Start> => {
+    const plane = await ControlPlane.start({ text, certificates: 'sds' });
+    onTestFinished(() => plane.close());
+    return (_text, identity) =>
+      createMesh({ bootstrap: plane.bootstrap(identity, identity), protocol, include: ['reviews', 'impostor'], logger: silentLogger });
+  };
+
 function fromFiles(): Promise<Start> {
   const certificates = new Certificates('dev', new RealClock());
   onTestFinished(() => certificates.close());
@@ -52,6 +64,8 @@ function fromFiles(): Promise<Start> {
 
 test.each([
   ['over a control plane', overControlPlane],
+  ['by secrets', bySecrets('sotw')],
+  ['by secrets over delta', bySecrets('delta')],
   ['from files', fromFiles],
 ] as const)('mutual TLS and access rules, %s', async (_name, prepare) => {
   const port = await freePort();
