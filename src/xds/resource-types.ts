@@ -6,6 +6,7 @@ import {
   decodeEndpointsResource,
   decodeListener,
   decodeRoutes,
+  decodeRoutesInSteps,
   decodeScopedRoutes,
   decodeSecret,
   decodeVirtualHost,
@@ -13,7 +14,13 @@ import {
 import type { ResourceType } from './resource-type.ts';
 
 const LISTENER: ResourceType<'listener'> = { kind: 'listener', typeUrl: TYPE_URLS.listener, fullState: true, decode: decodeListener };
-const ROUTES: ResourceType<'routes'> = { kind: 'routes', typeUrl: TYPE_URLS.routes, fullState: false, decode: decodeRoutes };
+const ROUTES: ResourceType<'routes'> = {
+  kind: 'routes',
+  typeUrl: TYPE_URLS.routes,
+  fullState: false,
+  decode: decodeRoutes,
+  decodeInSteps: decodeRoutesInSteps,
+};
 const CLUSTER: ResourceType<'cluster'> = { kind: 'cluster', typeUrl: TYPE_URLS.cluster, fullState: true, decode: decodeCluster };
 const ENDPOINTS: ResourceType<'endpoints'> = {
   kind: 'endpoints',

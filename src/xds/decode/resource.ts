@@ -10,7 +10,6 @@ import type { SecretConfig } from '../../config/secret.ts';
 import type { Message } from '../../proto/any.ts';
 import type { Cluster } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.js';
 import type { Listener } from '../../proto/gen/envoy/config/listener/v3/listener_pb.js';
-import type { RouteConfiguration as RouteConfigurationMessage } from '../../proto/gen/envoy/config/route/v3/route_pb.js';
 import type { VirtualHost } from '../../proto/gen/envoy/config/route/v3/route_components_pb.js';
 import type { ScopedRouteConfiguration } from '../../proto/gen/envoy/config/route/v3/scoped_route_pb.js';
 import type { Secret } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js';
@@ -18,15 +17,17 @@ import type { DecodeContext, Decoded } from '../resource-type.ts';
 import { cluster } from './cluster.ts';
 import { decodeEndpoints, endpointsInSteps } from './endpoints.ts';
 import { freeze } from './freeze.ts';
+import { knownClusters } from './known-clusters.ts';
 import { listener } from './listener.ts';
-import { discoveredVirtualHost, routeConfiguration } from './routes.ts';
+import { discoveredVirtualHost } from './routes.ts';
+import { routesInSteps } from './routes-in-steps.ts';
 import { Scope } from './scope.ts';
 import { scopedRouteConfiguration } from './scoped-routes.ts';
 import { secret } from './secret.ts';
 import { survey } from './survey.ts';
 
-/** Configuration, its virtual hosts, each of them, its routes, each of them. */
-const ROUTE_DEPTH = 5;
+/** A virtual host, its routes, each of them, what each has. */
+const HOST_DEPTH = 4;
 
 function bounded<R>(kind: ResourceKind, context: DecodeContext, decode: (scope: Scope) => R): Decoded<R> {
   const scope = new Scope(kind, context);
@@ -58,18 +59,23 @@ export function decodeListener(bytes: Uint8Array, context: DecodeContext): Decod
 }
 
 export function decodeRoutes(bytes: Uint8Array, context: DecodeContext): Decoded<RouteConfiguration> {
-  return bounded('routes', context, (scope) =>
-    freeze(routeConfiguration(surveyed<RouteConfigurationMessage>('routes', bytes, scope), '', scope), ROUTE_DEPTH),
-  );
+  return bounded('routes', context, (scope) => whole(routesInSteps(bytes, scope)));
+}
+
+/** The same in steps; see `ResourceType.decodeInSteps`. */
+export function decodeRoutesInSteps(bytes: Uint8Array, context: DecodeContext): Generator<undefined, Decoded<RouteConfiguration>> {
+  return inSteps('routes', context, (scope) => routesInSteps(bytes, scope));
 }
 
 export function decodeCluster(bytes: Uint8Array, context: DecodeContext): Decoded<ClusterConfig> {
-  return bounded('cluster', context, (scope) => freeze(cluster(surveyed<Cluster>('cluster', bytes, scope), scope)));
+  return bounded('cluster', context, (scope) =>
+    knownClusters(context).take(bytes, scope, () => freeze(cluster(surveyed<Cluster>('cluster', bytes, scope), scope))),
+  );
 }
 
 export function decodeScopedRoutes(bytes: Uint8Array, context: DecodeContext): Decoded<ScopedRoutesConfig> {
   return bounded('scoped-routes', context, (scope) =>
-    freeze(scopedRouteConfiguration(surveyed<ScopedRouteConfiguration>('scoped-routes', bytes, scope), '', scope), ROUTE_DEPTH + 1),
+    freeze(scopedRouteConfiguration(surveyed<ScopedRouteConfiguration>('scoped-routes', bytes, scope), '', scope), HOST_DEPTH + 2),
   );
 }
 
@@ -79,7 +85,7 @@ export function decodeSecret(bytes: Uint8Array, context: DecodeContext): Decoded
 
 export function decodeVirtualHost(bytes: Uint8Array, context: DecodeContext): Decoded<VirtualHostConfig> {
   return bounded('virtual-host', context, (scope) =>
-    freeze(discoveredVirtualHost(surveyed<VirtualHost>('virtual-host', bytes, scope), scope), ROUTE_DEPTH - 1),
+    freeze(discoveredVirtualHost(surveyed<VirtualHost>('virtual-host', bytes, scope), scope), HOST_DEPTH),
   );
 }
 
@@ -89,16 +95,31 @@ export function decodeEndpointsResource(bytes: Uint8Array, context: DecodeContex
 }
 
 /** The same in steps; see `ResourceType.decodeInSteps`. */
-export function* decodeEndpointsInSteps(
+export function decodeEndpointsInSteps(
   bytes: Uint8Array,
   context: DecodeContext,
   previous: EndpointsConfig | undefined,
 ): Generator<undefined, Decoded<EndpointsConfig>> {
-  const scope = new Scope('endpoints', context);
+  return inSteps('endpoints', context, (scope) => endpointsInSteps(bytes, '', scope, '', previous));
+}
+
+function* inSteps<R>(
+  kind: ResourceKind,
+  context: DecodeContext,
+  decode: (scope: Scope) => Generator<undefined, R>,
+): Generator<undefined, Decoded<R>> {
+  const scope = new Scope(kind, context);
   try {
-    const value = yield* endpointsInSteps(bytes, '', scope, '', previous);
+    const value = yield* decode(scope);
     return { ok: true, name: scope.name, value };
   } catch (error) {
-    return refused('endpoints', scope, error);
+    return refused(kind, scope, error);
+  }
+}
+
+function whole<R>(steps: Generator<undefined, R>): R {
+  for (;;) {
+    const step = steps.next();
+    if (step.done === true) return step.value;
   }
 }

@@ -29,7 +29,7 @@ function routeEntry(route: Route, path: string, scope: Scope, around: RouteSurro
   };
 }
 
-function virtualHost(
+export function virtualHost(
   host: VirtualHost,
   path: string,
   scope: Scope,
@@ -99,25 +99,41 @@ export function discoveredVirtualHost(message: VirtualHost, scope: Scope): Virtu
   return host;
 }
 
-/** `path` is empty for a resource of its own, or the field of a connection manager. */
-export function routeConfiguration(message: RouteConfigurationMessage, path: string, scope: Scope): RouteConfiguration {
+/** What a route configuration says beside its virtual hosts, and what they need of it. */
+export interface RouteFrame {
+  readonly around: RouteSurroundings;
+  readonly inherited: FilterOverrides;
+  /** Throws where they contradict each other. */
+  complete(virtualHosts: readonly VirtualHostConfig[]): RouteConfiguration;
+}
+
+export function routeFrame(message: RouteConfigurationMessage, path: string, scope: Scope): RouteFrame {
   const around: RouteSurroundings = {
     plugins: plugins(message, path),
     maxDirectResponseBytes: message.maxDirectResponseBodySizeBytes ?? DEFAULT_MAX_DIRECT_RESPONSE_BYTES,
   };
   const inherited = filterOverrides(message.typedPerFilterConfig, path, scope);
-  const virtualHosts = message.virtualHosts.map((host, i) =>
-    virtualHost(host, join(path, `virtual_hosts[${i}]`), scope, around, inherited),
-  );
-  checkDomains(virtualHosts, path);
-  const discovered = vhds(message, path, scope, inherited);
   return {
-    name: message.name,
-    virtualHosts,
-    headers: headerMutation(message, path),
-    mostSpecificHeaderMutationsWins: message.mostSpecificHeaderMutationsWins,
-    ignorePortInHostMatching: message.ignorePortInHostMatching,
-    maxDirectResponseBytes: around.maxDirectResponseBytes,
-    ...(discovered && { vhds: discovered }),
+    around,
+    inherited,
+    complete(virtualHosts) {
+      checkDomains(virtualHosts, path);
+      const discovered = vhds(message, path, scope, inherited);
+      return {
+        name: message.name,
+        virtualHosts,
+        headers: headerMutation(message, path),
+        mostSpecificHeaderMutationsWins: message.mostSpecificHeaderMutationsWins,
+        ignorePortInHostMatching: message.ignorePortInHostMatching,
+        maxDirectResponseBytes: around.maxDirectResponseBytes,
+        ...(discovered && { vhds: discovered }),
+      };
+    },
   };
+}
+
+/** Within another message. `path` is the field of that message. */
+export function routeConfiguration(message: RouteConfigurationMessage, path: string, scope: Scope): RouteConfiguration {
+  const { around, inherited, complete } = routeFrame(message, path, scope);
+  return complete(message.virtualHosts.map((host, i) => virtualHost(host, join(path, `virtual_hosts[${i}]`), scope, around, inherited)));
 }

@@ -12,7 +12,8 @@ export class Scope {
   readonly context: DecodeContext;
   /** Set as soon as it is read. */
   name = '';
-  readonly #noted = new Set<string>();
+  /** Fields without effect that were recorded. */
+  readonly noted = new Set<string>();
 
   constructor(kind: ResourceKind, context: DecodeContext) {
     this.kind = kind;
@@ -22,8 +23,8 @@ export class Scope {
   /** Records a field that has no effect, once per resource whatever the number of its places. */
   unsupported(path: string): void {
     const field = path.replaceAll(/\[[^\]]*\]/g, '[]');
-    if (this.#noted.has(field)) return;
-    this.#noted.add(field);
+    if (this.noted.has(field)) return;
+    this.noted.add(field);
     this.context.unsupported(this.kind, field, this.name);
   }
 
