@@ -17,6 +17,7 @@ export interface LazyModules {
   './security/tls-context': typeof import('./security/tls-context.ts');
   './sources/mesh-yaml-source': typeof import('./sources/mesh-yaml-source.ts');
   './sources/envoy-yaml': typeof import('./sources/envoy-yaml.ts');
+  './xds/decode/endpoint-metadata': typeof import('./xds/decode/endpoint-metadata.ts');
   './xds/bootstrap': typeof import('./xds/bootstrap.ts');
   './xds/envoy-bootstrap': typeof import('./xds/envoy-bootstrap.ts');
   './registration': typeof import('./registration.ts');

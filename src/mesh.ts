@@ -29,6 +29,7 @@ import { Clusters } from './cluster/clusters.ts';
 import { Demands } from './demand.ts';
 import { FilterChain } from './filters/chain.ts';
 import { MeshInboundListener } from './inbound-listeners.ts';
+import { load } from './lazy.ts';
 import type { HostPatterns } from './matching/host-patterns.ts';
 import { exactHosts } from './matching/host-patterns.ts';
 import type { PlanDeps } from './plan.ts';
@@ -130,7 +131,13 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     this.source = this.scope.own(source);
     this.scope.own({ close: () => tls.close() });
     this.clusters = this.scope.own(
-      new Clusters({ ...deps, security: (config) => tls.client(config), lbPolicies: this.parts.lbPolicies, breakers: this.parts.breakers }),
+      new Clusters({
+        ...deps,
+        security: (config) => tls.client(config),
+        metadata: (bytes) => load('./xds/decode/endpoint-metadata').endpointMetadata(bytes),
+        lbPolicies: this.parts.lbPolicies,
+        breakers: this.parts.breakers,
+      }),
     );
     const clusters = this.clusters;
     const demands = this.scope.own(

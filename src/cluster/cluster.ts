@@ -16,10 +16,14 @@ import { OutlierDetector } from '../resilience/outlier-detection.ts';
 import { KnownEndpoints } from './known-endpoints.ts';
 import { OriginalDst } from './original-dst.ts';
 import { MeshEndpoint } from './endpoint.ts';
+import { SocketMatches } from './socket-matches.ts';
+import type { MetadataReader } from './socket-matches.ts';
 
 export interface ClusterDeps extends Deps {
   /** Makes the client side of a transport socket (security/tls-context.ts). */
   readonly security: (config: NonNullable<ClusterConfig['tls']>) => ClientSecurity;
+  /** Reads an endpoint's metadata, for clusters that choose TLS by it. */
+  readonly metadata: MetadataReader;
   readonly lbPolicies: readonly LbPolicyFactory<unknown>[];
   /** Breakers given in code, by cluster name; they win over the configuration's. */
   readonly breakers: Readonly<Record<string, BreakerConfig>>;
@@ -41,6 +45,7 @@ export class MeshCluster implements Cluster {
   ended = 0;
   config: ClusterConfig;
   security: ClientSecurity | undefined;
+  #sockets: SocketMatches | undefined;
   breaker: Breaker | undefined;
   /** Why there are no endpoints, for failures and `describe()`. */
   note = '';
@@ -68,7 +73,7 @@ export class MeshCluster implements Cluster {
     this.name = config.name;
     this.#deps = deps;
     this.config = config;
-    this.security = config.tls === undefined ? undefined : deps.security(config.tls);
+    this.#secure(config);
     this.#policy = lbPolicy(config.lb, deps, deps.lbPolicies);
     this.breaker = this.#breakerOf(config);
     this.#setOutlier(config.outlier);
@@ -101,6 +106,13 @@ export class MeshCluster implements Cluster {
     return this.requests > 0 ? Number.NaN : this.ended;
   }
 
+  /** TLS to an endpoint with this metadata; undefined for plaintext. */
+  securityOf(metadata: Uint8Array | undefined): ClientSecurity | undefined {
+    if (this.#sockets === undefined) return this.security;
+    const chosen = this.#sockets.of(metadata);
+    return chosen === undefined ? this.security : chosen.security;
+  }
+
   get lbName(): string {
     return this.#policy.name;
   }
@@ -114,8 +126,13 @@ export class MeshCluster implements Cluster {
     const before = this.config;
     if (before === config) return;
     this.config = config;
-    if (before.tls !== config.tls || before.http2 !== config.http2 || before.connectTimeoutMs !== config.connectTimeoutMs) {
-      this.security = config.tls === undefined ? undefined : this.#deps.security(config.tls);
+    if (
+      before.tls !== config.tls ||
+      before.sockets !== config.sockets ||
+      before.http2 !== config.http2 ||
+      before.connectTimeoutMs !== config.connectTimeoutMs
+    ) {
+      this.#secure(config);
       for (const endpoint of this.#endpoints) void endpoint.drain();
     }
     if (before.lb !== config.lb) {
@@ -150,6 +167,8 @@ export class MeshCluster implements Cluster {
         if (endpoint === undefined) {
           hosts.push(new MeshEndpoint(this, config, place));
         } else {
+          // Its labels may have made it another kind of peer: connections of before must not be used.
+          if (this.#sockets !== undefined && endpoint.security !== this.securityOf(config.metadata)) void endpoint.drain();
           endpoint.config = config;
           endpoint.place = place;
           hosts.push(endpoint);
@@ -182,6 +201,11 @@ export class MeshCluster implements Cluster {
     if (this.#leaving.has(endpoint)) return;
     const left = endpoint.leave().finally(() => this.#leaving.delete(endpoint));
     this.#leaving.set(endpoint, left);
+  }
+
+  #secure({ tls, sockets }: ClusterConfig): void {
+    this.security = tls === undefined ? undefined : this.#deps.security(tls);
+    this.#sockets = sockets === undefined ? undefined : new SocketMatches(sockets, this.#deps.security, this.#deps.metadata);
   }
 
   #breakerOf(config: ClusterConfig): Breaker | undefined {

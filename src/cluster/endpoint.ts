@@ -1,6 +1,7 @@
 /** One endpoint of a living cluster: identity by address, so that its counters and connections survive updates. */
 import type { EndpointConfig, LocalityConfig } from '../config/endpoints.ts';
 import type { Endpoint, HealthStatus } from '../core/endpoint.ts';
+import type { ClientSecurity } from '../core/tls.ts';
 import type { Connection, Transport } from '../core/transport.ts';
 import type { MeshCluster } from './cluster.ts';
 
@@ -59,8 +60,12 @@ export class MeshEndpoint implements Endpoint {
     return this.config.health;
   }
 
+  get security(): ClientSecurity | undefined {
+    return this.cluster.securityOf(this.config.metadata);
+  }
+
   connection(transport: Transport, secure: boolean): Connection {
-    const asked = secure && this.cluster.security === undefined;
+    const asked = secure && this.security === undefined;
     const slots = this.#slots;
     if (slots !== undefined) {
       for (let i = 0; i < slots.length; i++) {

@@ -18,6 +18,8 @@ export interface ClusterConfig {
   readonly outlier: OutlierConfig | undefined;
   /** Undefined: plaintext, unless the application asked for TLS itself. */
   readonly tls: UpstreamTlsConfig | undefined;
+  /** TLS by endpoint; the first that matches counts, `tls` where none does. Absent: `tls` for all. */
+  readonly sockets?: readonly SocketMatchConfig[];
   readonly http2: boolean;
   /** Default 5000. */
   readonly connectTimeoutMs: number;
@@ -29,6 +31,15 @@ export interface ClusterConfig {
   /** Percent; default 50, 0 disables panic. */
   readonly panicThreshold: number;
   readonly localityWeighted: boolean;
+}
+
+/** Cluster.TransportSocketMatch. */
+export interface SocketMatchConfig {
+  readonly name: string;
+  /** Keys and values that the endpoint's metadata `envoy.transport_socket_match` must have; empty: every endpoint. */
+  readonly match: Readonly<Record<string, unknown>>;
+  /** Undefined: plaintext. */
+  readonly tls: UpstreamTlsConfig | undefined;
 }
 
 export interface LbConfig {

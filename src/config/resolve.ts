@@ -93,7 +93,8 @@ class Walk implements ScopeWalk {
       return undefined;
     }
     const config = state.value;
-    const secured = this.secrets(config.tls);
+    let secured = this.secrets(config.tls);
+    for (const { tls } of config.sockets ?? []) if (!this.secrets(tls)) secured = false;
     const resolved = this.#endpoints(config);
     return secured ? resolved : undefined;
   }

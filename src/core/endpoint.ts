@@ -14,6 +14,8 @@ export interface Endpoint {
   /** The endpoint's hostname from EDS, or empty. */
   readonly hostname: string;
   readonly cluster: Cluster;
+  /** TLS to this endpoint; undefined for plaintext. */
+  readonly security: ClientSecurity | undefined;
   /** `region/zone/sub_zone`. */
   readonly locality: string;
   readonly weight: number;
@@ -28,7 +30,7 @@ export interface Endpoint {
 
 export interface Cluster {
   readonly name: string;
-  /** TLS of the transport socket; undefined for plaintext. */
+  /** TLS of the cluster's own transport socket; undefined for plaintext. Endpoints may have another (`Endpoint.security`). */
   readonly security: ClientSecurity | undefined;
   /** Upstream HTTP version, from HttpProtocolOptions. */
   readonly http2: boolean;

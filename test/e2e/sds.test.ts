@@ -1,6 +1,7 @@
 /** Secrets over SDS (Envoy X-93, T-7): mutual TLS with certificates and trust anchors that the control plane sends, on both sides of HTTP and gRPC. */
 import { X509Certificate } from 'node:crypto';
 import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { TLSSocket } from 'node:tls';
 import { ChannelCredentials } from '@grpc/grpc-js';
 import { expect, onTestFinished, test } from 'vitest';
@@ -10,7 +11,7 @@ import type { ControlPlane } from '../../src/control-plane/control-plane.ts';
 import { RealClock } from '../../src/core/real-clock.ts';
 import type { Mesh, MeshOptions } from '../../src/index.ts';
 import { echoStub, startEcho, unary } from '../support/echo-grpc.ts';
-import { track, until } from '../support/http-servers.ts';
+import { listen, serve, track, until } from '../support/http-servers.ts';
 import { expectIdle, freePort, meshOver, planeOf } from '../support/mesh-app.ts';
 import { HTTP2, cluster, endpoints, listener, meshFile, routeConfig, serverListener, to } from '../support/mesh-raw.ts';
 
@@ -211,4 +212,43 @@ test('a bad secret is refused, the last good one stays; one that is deleted stay
   await new Promise((resolve) => setImmediate(resolve));
   expect(await both()).toBe(OK);
   expect(plane.nacks).toEqual([]);
+});
+
+test('TLS by endpoint: transport_socket_matches by metadata, the cluster’s own socket for the others (Istio’s auto-mTLS)', async () => {
+  const own = ca.issue({ spiffeId: 'spiffe://dev/server' });
+  const secured = createSecureServer({ cert: own.certificateChainPem, key: own.privateKeyPem }, (_request, response) =>
+    response.end('secured'),
+  );
+  track(secured);
+  const plain = await serve((_request, response) => response.end('plain'));
+  const other = await serve((_request, response) => response.end('other'));
+  const securedPort = await listen(secured);
+  const raw = { name: 'raw', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer' } };
+  const matches = [
+    { name: 'mtls', match: { tlsMode: 'istio' }, ...socket('UpstreamTlsContext', 'client', 'trust') },
+    { name: 'other', match: { tlsMode: 'none' }, transport_socket: raw },
+  ];
+  const endpoint = (port: number, tlsMode?: string): Json => ({
+    endpoint: { address: { socket_address: { address: '127.0.0.1', port_value: port } } },
+    ...(tlsMode !== undefined && { metadata: { filter_metadata: { 'envoy.transport_socket_match': { tlsMode } } } }),
+  });
+  const assignment = (...list: readonly Json[]): Json => ({
+    ...endpoints('shop', 1),
+    endpoints: [{ locality: { zone: 'z' }, lb_endpoints: list }],
+  });
+  const fixed = [listener('shop', routeConfig('shop', [to('shop')])), cluster('shop', { transport_socket_matches: matches }), ...GOOD()];
+  const plane = await planeOf(
+    meshFile([...fixed, assignment(endpoint(securedPort, 'istio'), endpoint(plain.port), endpoint(other.port, 'none'))]),
+  );
+  const mesh = await meshOver(plane, ['shop']);
+  await mesh.ready();
+  const answers = new Set<string>();
+  for (let i = 0; i < 9; i++) answers.add(await (await mesh.fetch('http://shop/')).text());
+  expect([...answers].sort()).toEqual(['other', 'plain', 'secured']);
+  // Negative control: without its label the secured server is called in plaintext, which it refuses; labelled, the plain one is never sent a request.
+  expect(plane.update(meshFile([...fixed, assignment(endpoint(plain.port, 'istio'))])).ok).toBe(true);
+  await until(() => mesh.describe().clusters[0]?.endpoints.length === 1);
+  const before = plain.seen.length;
+  expect((await mesh.fetch('http://shop/')).status).toBe(503);
+  expect(plain.seen.length).toBe(before);
 });

@@ -100,5 +100,10 @@ export async function startReplay(capture: Capture): Promise<Replay> {
     ),
   );
   onTestFinished(() => server.forceShutdown());
-  return { address: `127.0.0.1:${port}`, waiting: () => [...new Set(waiting.map(({ typeUrl }) => typeUrl.slice(typeUrl.lastIndexOf('.') + 1)))], nacks, answers };
+  return {
+    address: `127.0.0.1:${port}`,
+    waiting: () => [...new Set(waiting.map(({ typeUrl }) => typeUrl.slice(typeUrl.lastIndexOf('.') + 1)))],
+    nacks,
+    answers,
+  };
 }

@@ -128,6 +128,7 @@ async function play(c: Case, way: 'promise' | 'direct'): Promise<{ log: readonly
     security: () => {
       throw new Error('no TLS here');
     },
+    metadata: () => ({}),
     lbPolicies: LB_POLICIES,
     breakers: {},
   });

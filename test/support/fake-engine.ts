@@ -52,6 +52,10 @@ export class FakeEndpoint implements Endpoint {
     this.address = `127.0.0.1:${port}`;
   }
 
+  get security(): Cluster['security'] {
+    return this.cluster.security;
+  }
+
   connection(transport: Transport, secure: boolean): Connection {
     if (this.#transport !== transport || this.connections.length === 0) {
       this.#transport = transport;

@@ -50,6 +50,10 @@ class FakeEndpoint implements Endpoint {
     this.port = port;
     this.address = `${host}:${port}`;
   }
+  get security(): Cluster['security'] {
+    return this.cluster.security;
+  }
+
   connection(transport: Transport, secure: boolean): Connection {
     for (const slot of this.connections.values()) if (slot.transport === transport) return slot.connection;
     const connection = transport.connect(this, secure && this.cluster.security === undefined);

@@ -57,7 +57,7 @@ export class GrpcConnection implements Connection, Line, Alarm, HandshakeWatcher
     this.#endpoint = endpoint;
     this.#secure = secure;
     this.#setting = setting;
-    this.#security = endpoint.cluster.security;
+    this.#security = endpoint.security;
   }
 
   send(attempt: Attempt): Promise<Reply> {

@@ -52,7 +52,7 @@ export class UndiciConnection implements Connection {
     this.#endpoint = endpoint;
     this.#secure = secure;
     this.#clock = clock;
-    this.#security = endpoint.cluster.security;
+    this.#security = endpoint.security;
   }
 
   /** The direct way: undici calls `handler`, which is the request's own. */
@@ -89,7 +89,7 @@ export class UndiciConnection implements Connection {
   }
 
   #pool(authority: string): OpenPool {
-    const { security } = this.#endpoint.cluster;
+    const { security } = this.#endpoint;
     // The cluster's transport socket was exchanged: old connections finish what they do and take nothing new.
     if (security !== this.#security) {
       this.#retire();

@@ -123,7 +123,7 @@ export class Exchange implements RequestHead, RequestBody, ReplySink, Cancellabl
     call.pending = attempt;
     const { endpoint } = attempt;
     if (endpoint === undefined) return this.onError(new Error('the attempt has no endpoint'));
-    const connection = endpoint.connection(transport, this.scheme === 'https' && endpoint.cluster.security === undefined);
+    const connection = endpoint.connection(transport, this.scheme === 'https' && endpoint.security === undefined);
     if (connection instanceof UndiciConnection) return connection.dispatch(this, this);
     void connection
       .send(attempt)

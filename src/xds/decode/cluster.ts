@@ -1,5 +1,5 @@
 /** Cluster (gRPC §4.5 rules 27 to 36; Envoy §3, §4). */
-import type { BreakerConfig, ClusterConfig } from '../../config/cluster.ts';
+import type { BreakerConfig, ClusterConfig, SocketMatchConfig } from '../../config/cluster.ts';
 import type { EndpointsConfig } from '../../config/endpoints.ts';
 import { ConfigProblem } from '../../config/resource.ts';
 import { pack } from '../../proto/any.ts';
@@ -81,6 +81,14 @@ function breaker(cluster: Cluster): BreakerConfig | undefined {
   };
 }
 
+function socketMatches(message: Cluster, scope: Scope): readonly SocketMatchConfig[] {
+  return message.transportSocketMatches.map(({ name, match, transportSocket }, i) => {
+    const at = `transport_socket_matches[${i}]`;
+    if (transportSocket === undefined) throw new ConfigProblem(`${at}.transport_socket`, 'is missing');
+    return { name, match: match ?? {}, tls: upstreamTls(transportSocket, `${at}.transport_socket`, scope) };
+  });
+}
+
 function panicThreshold(cluster: Cluster): number {
   const value = cluster.commonLbConfig?.healthyPanicThreshold?.value ?? DEFAULT_PANIC_THRESHOLD;
   if (!(value >= 0 && value <= 100)) throw new ConfigProblem('common_lb_config.healthy_panic_threshold', `${value} is not a percentage`);
@@ -100,6 +108,7 @@ export function cluster(message: Cluster, scope: Scope): ClusterConfig {
     thresholds: thresholds(message.circuitBreakers, 'circuit_breakers'),
     outlier: outlierDetection(message.outlierDetection, 'outlier_detection'),
     tls: upstreamTls(message.transportSocket, 'transport_socket', scope),
+    ...(message.transportSocketMatches.length > 0 && { sockets: socketMatches(message, scope) }),
     ...protocol,
     connectTimeoutMs: positiveMilliseconds(message.connectTimeout, 'connect_timeout') ?? DEFAULT_CONNECT_TIMEOUT_MS,
     breaker: breaker(message),

@@ -25,9 +25,9 @@ export const CLUSTER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
         load_assignment: 'Of a STATIC cluster.',
         http2_protocol_options: 'Deprecated: HTTP/2, without its settings.',
         transport_socket: 'TLS or raw_buffer; any other rejects.',
+        transport_socket_matches: 'By the metadata of endpoints; that of localities is not looked at.',
         metadata: 'Only `filter_metadata.inmesh.breaker`.',
       }),
-      ...reject({ transport_socket_matches: 'choosing a transport socket by endpoint is not supported' }),
       ...skip('Statistics only.', 'alt_stat_name', 'track_timeout_budgets', 'track_cluster_stats'),
       ...skip(
         DNS,

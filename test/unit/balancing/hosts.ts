@@ -22,6 +22,10 @@ export class FakeHost implements Endpoint {
     this.cluster = cluster;
   }
 
+  get security(): Cluster['security'] {
+    return this.cluster.security;
+  }
+
   connection(): never {
     throw new Error('a fake host has no connection');
   }

@@ -32,6 +32,7 @@ function newCluster(): MeshCluster {
     security: () => {
       throw new Error('no TLS here');
     },
+    metadata: () => ({}),
     lbPolicies: LB_POLICIES,
     breakers: {},
   });

@@ -114,6 +114,7 @@ function newClusters(): Clusters {
     security: () => {
       throw new Error('no TLS here');
     },
+    metadata: () => ({}),
     lbPolicies: LB_POLICIES,
     breakers: {},
   });

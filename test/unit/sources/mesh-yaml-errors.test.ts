@@ -425,6 +425,12 @@ describe('code frames', () => {
 
   test('keep tabs and stop at the end of the line', () => {
     expect(codeFrame('\n\t\tx', { ...problem, column: 3, length: 99 })).toBe('  1 |\n> 2 | \t\tx\n    | \t\t^');
+    const long = `${'x, '.repeat(200)}HERE${', y'.repeat(200)}`;
+    const framed = codeFrame(long, { ...problem, line: 1, column: 601, length: 4 }).split('\n');
+    expect(framed[0]?.length).toBeLessThan(220);
+    expect(framed[0]?.slice(framed[1]?.indexOf('^'), (framed[1]?.lastIndexOf('^') ?? 0) + 1)).toBe('HERE');
+    const pem = `key: "-----BEGIN PRIVATE KEY-----MIGHAgEA"\n  ${'MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgYp'.repeat(2)}\nx: 1\n`;
+    expect(codeFrame(pem, { ...problem, line: 2, column: 1, length: 1 })).not.toContain('MIGHAgEA');
   });
 
   test('one line, and the whole picture', () => {
