@@ -2,28 +2,23 @@
  * The running mesh: wires source, clusters, plans and adapters, and owns every lifetime. `facade.ts` is what applications see of it;
  * `start.ts` reads configuration and attaches the source.
  */
-import type { BreakerConfig } from './config/cluster.ts';
 import type { ConfigSource } from './config/resource.ts';
-import type { UpstreamTlsConfig } from './config/tls.ts';
 import type { DownstreamTlsConfig } from './config/tls.ts';
-import type { Attempt, Call, InboundCall, OutboundCall } from './core/call.ts';
+import type { Call, InboundCall, OutboundCall } from './core/call.ts';
 import type { Clock } from './core/clock.ts';
 import type { InboundEngine, OutboundEngine } from './core/engine.ts';
-import type { Deps, FilterFactory, LbPolicyFactory } from './core/extension.ts';
+import type { Deps } from './core/extension.ts';
 import { MeshError } from './core/errors.ts';
 import type { FailureKind } from './core/failure.ts';
 import { failure, FAILURES } from './core/failure.ts';
-import type { Layer } from './core/handler.ts';
 import { Lane } from './core/lane.ts';
-import type { Logger } from './core/log.ts';
-import type { Observer } from './core/observer.ts';
 import { InFlight, ObserverSet } from './core/observer.ts';
 import type { Random } from './core/random.ts';
 import type { Reply } from './core/reply.ts';
 import { failureReply } from './core/reply.ts';
 import { Scope } from './core/scope.ts';
 import type { Awaited, InboundTarget, OutboundTarget, TargetLabels } from './core/target.ts';
-import type { ClientSecurity, ServerSecurity } from './core/tls.ts';
+import type { ServerSecurity } from './core/tls.ts';
 import type { MeshCluster } from './cluster/cluster.ts';
 import { Clusters } from './cluster/clusters.ts';
 import { Demands } from './demand.ts';
@@ -32,48 +27,13 @@ import { MeshInboundListener } from './inbound-listeners.ts';
 import { load } from './lazy.ts';
 import type { HostPatterns } from './matching/host-patterns.ts';
 import { exactHosts } from './matching/host-patterns.ts';
+import type { IncludeRule, MeshParts, TlsSupply } from './mesh-parts.ts';
 import type { PlanDeps } from './plan.ts';
 import type { Lookup, Root } from './roots.ts';
 import { Asked, Roots } from './roots.ts';
-import type { CallCounters } from './telemetry/call-metrics.ts';
 import { Patience, Waiter, Waiters } from './waiters.ts';
 
-/** TLS contexts as the mesh needs them (security/tls-context.ts). */
-export interface TlsSupply {
-  client(config: UpstreamTlsConfig): ClientSecurity;
-  server(config: DownstreamTlsConfig): ServerSecurity;
-  /** Secrets of the source may have changed. */
-  refresh?(): void;
-  close(): void | Promise<void>;
-}
-
-/** What the telemetry side contributes to every target. */
-export interface TelemetrySupply {
-  observers(direction: Call['direction'], labels: TargetLabels, cluster: MeshCluster | undefined): readonly Observer[];
-  /** Runs the application inside the call's context (trace, forwarded headers). */
-  runInContext<R>(call: InboundCall, run: () => R): R;
-  /** Counters and latencies by route and cluster, as plain data. */
-  describe(): readonly CallCounters[];
-  close(): void | Promise<void>;
-}
-
-/** What decided which hosts belong to the mesh; `none`: nothing names any (docs/hosts.md). */
-export type IncludeRule = 'option' | 'INMESH_INCLUDE' | 'mesh.yaml include' | 'mesh.yaml hosts' | 'none';
-
-export interface MeshParts {
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  readonly telemetry: TelemetrySupply;
-  readonly filters: readonly FilterFactory<unknown>[];
-  readonly lbPolicies: readonly LbPolicyFactory<unknown>[];
-  readonly breakers: Readonly<Record<string, BreakerConfig>>;
-  readonly attemptLayers: readonly Layer<Attempt>[];
-  /** Milliseconds that a call may wait for the first configuration. */
-  readonly startTimeoutMs: number;
-  /** Clusters are asked for when a call first chooses them, not when a route names them; default false. */
-  readonly clustersOnDemand?: boolean;
-}
+export type { IncludeRule, MeshParts, TelemetrySupply, TlsSupply } from './mesh-parts.ts';
 
 const UNROUTED: TargetLabels = Object.freeze({ listener: '', routeConfig: '', virtualHost: '', route: '', cluster: '' });
 

@@ -27,6 +27,7 @@ export const LEVELS: readonly (readonly [prefix: string, level: number])[] = [
   ['src/inbound-listeners.ts', 5],
   ['src/sources/', 6],
   ['src/mesh.ts', 6],
+  ['src/mesh-parts.ts', 6],
   ['src/waiters.ts', 6],
   ['src/start.ts', 6],
   ['src/configuration.ts', 6],
