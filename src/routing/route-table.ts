@@ -90,7 +90,6 @@ class Leaves<T> {
 }
 
 class HostRoutes<T> {
-  readonly domains: readonly string[];
   readonly #routeConfig: RouteConfiguration;
   readonly #virtualHost: VirtualHostConfig;
   readonly #make: MakeLeaf<T>;
@@ -103,7 +102,6 @@ class HostRoutes<T> {
   #toHttps: T | undefined;
 
   constructor(routeConfig: RouteConfiguration, virtualHost: VirtualHostConfig, make: MakeLeaf<T>) {
-    this.domains = virtualHost.domains;
     this.#routeConfig = routeConfig;
     this.#virtualHost = virtualHost;
     this.#make = make;
@@ -175,6 +173,11 @@ const TO_HTTPS: RouteEntryConfig = Object.freeze({
   filterOverrides: {},
 } as const);
 
+/** Whether compiling the route may fail: then it is done at once and not with the first call. */
+function hasPatterns({ match: { path, headers, query } }: RouteEntryConfig): boolean {
+  return path.kind === 'regex' || headers.length > 0 || query.length > 0;
+}
+
 /** Something to ask for the target of a call: the table of one route configuration, or of several (`scoped-table.ts`). */
 export interface RouteMatcher<T> {
   /** The target, or undefined when nothing matches. Sets `call.matchedLength` for `prefix_rewrite`. */
@@ -185,8 +188,7 @@ export interface RouteMatcher<T> {
 
 export class RouteTable<T> implements RouteMatcher<T> {
   readonly config: RouteConfiguration;
-  readonly #all: readonly HostRoutes<T>[];
-  readonly #hosts: VirtualHosts<HostRoutes<T>>;
+  readonly #hosts: VirtualHosts<VirtualHostConfig, HostRoutes<T>>;
   readonly #unknownHost: ((authority: string) => T | undefined) | undefined;
 
   /**
@@ -196,8 +198,12 @@ export class RouteTable<T> implements RouteMatcher<T> {
   constructor(config: RouteConfiguration, leaf: MakeLeaf<T>, unknownHost?: (authority: string) => T | undefined) {
     this.config = config;
     this.#unknownHost = unknownHost;
-    this.#all = config.virtualHosts.map((host) => new HostRoutes(config, host, leaf));
-    this.#hosts = new VirtualHosts(this.#all, config.ignorePortInHostMatching);
+    this.#hosts = new VirtualHosts(
+      config.virtualHosts,
+      config.ignorePortInHostMatching,
+      (host: VirtualHostConfig) => new HostRoutes(config, host, leaf),
+    );
+    for (const host of config.virtualHosts) if (host.routes.some(hasPatterns)) this.#hosts.prepare(host);
   }
 
   /** Undefined when no virtual host or no route matches (R-9). */
@@ -207,6 +213,6 @@ export class RouteTable<T> implements RouteMatcher<T> {
   }
 
   forget(clusters: ReadonlySet<string>): void {
-    for (const host of this.#all) host.forget(clusters);
+    for (const host of this.#hosts.made()) host.forget(clusters);
   }
 }

@@ -41,23 +41,39 @@ export interface Named {
   readonly domains: readonly string[];
 }
 
-export class VirtualHosts<H extends Named> {
-  readonly #exact = new Map<string, H>();
-  readonly #suffixes = new Wildcards<H>();
-  readonly #prefixes = new Wildcards<H>();
-  #any: H | undefined;
+/** `C` is a host as it is configured, `H` what is made of it when it is first asked for: of thousands few are. */
+export class VirtualHosts<C extends Named, H> {
+  readonly #exact = new Map<string, C>();
+  readonly #suffixes = new Wildcards<C>();
+  readonly #prefixes = new Wildcards<C>();
+  #any: C | undefined;
   readonly #ignorePort: boolean;
+  readonly #make: (host: C) => H;
+  readonly #made = new Map<C, H>();
   readonly #remembered = new Map<string, H | undefined>();
   /** The authority asked for last: comparing it costs less than a look-up. */
   #lastAuthority: string | undefined;
   #last: H | undefined;
 
-  constructor(hosts: readonly H[], ignorePort: boolean) {
+  constructor(hosts: readonly C[], ignorePort: boolean, make: (host: C) => H) {
     this.#ignorePort = ignorePort;
+    this.#make = make;
     for (const host of hosts) for (const domain of host.domains) this.#add(asciiLower(domain), host);
   }
 
-  #add(domain: string, host: H): void {
+  /** Those that were asked for. */
+  made(): Iterable<H> {
+    return this.#made.values();
+  }
+
+  /** Makes a host before it is asked for. */
+  prepare(host: C): H {
+    let made = this.#made.get(host);
+    if (made === undefined) this.#made.set(host, (made = this.#make(host)));
+    return made;
+  }
+
+  #add(domain: string, host: C): void {
     if (domain === '*') this.#any ??= host;
     else if (domain.startsWith('*')) {
       // A second asterisk makes the pattern illegal: it never matches (gRFC A28, rule 17).
@@ -74,13 +90,14 @@ export class VirtualHosts<H extends Named> {
       this.#lastAuthority = authority;
       return (this.#last = known);
     }
-    const found = this.#search(authority);
+    const host = this.#search(authority);
+    const found = host === undefined ? undefined : this.prepare(host);
     if (this.#remembered.size >= MAX_REMEMBERED) this.#remembered.clear();
     this.#remembered.set(authority, found);
     return found;
   }
 
-  #search(authority: string): H | undefined {
+  #search(authority: string): C | undefined {
     if (this.#exact.size + this.#suffixes.size + this.#prefixes.size === 0) return this.#any;
     // R-2: with domains to choose from, a request without a host has no route.
     if (authority === '') return undefined;
