@@ -9,7 +9,7 @@ import type { Random } from '../core/random.ts';
 import type { AdsTransport } from '../core/transport.ts';
 import type { Bootstrap, XdsServerConfig } from '../config/bootstrap.ts';
 import type { ConfigSourceConfig } from '../config/config-source.ts';
-import { resourceId } from '../config/resource.ts';
+import { KeySet } from '../config/key-set.ts';
 import type {
   Changes,
   ConfigSource,
@@ -77,7 +77,7 @@ export class XdsClient implements ConfigSource {
   readonly #main: Space;
   readonly #wildcard: ReadonlySet<ResourceKind>;
   readonly #lastGood: LastGood | undefined;
-  #wanted = new Map<string, ResourceKey>();
+  #wanted = new KeySet();
   #listener: ((changes?: Changes) => void) | undefined;
   #closed = false;
 
@@ -149,17 +149,15 @@ export class XdsClient implements ConfigSource {
   want(keys: readonly ResourceKey[]): void {
     if (this.#closed) return;
     const before = this.#wanted;
-    const wanted = new Map<string, ResourceKey>();
+    const wanted = new KeySet();
     const touched: Touched = new Map();
     const known: ResourceKey[] = [];
-    for (const { kind, name: given, source } of keys) {
-      const key: ResourceKey = { kind, name: canonicalName(given), source };
-      const id = resourceId(kind, key.name, source);
-      if (wanted.has(id)) continue;
-      wanted.set(id, key);
-      if (!before.has(id) && this.#add(key, touched)) known.push(key);
+    for (const given of keys) {
+      const name = canonicalName(given.name);
+      const key = name === given.name ? given : { ...given, name };
+      if (wanted.add(key) && !before.has(key) && this.#add(key, touched)) known.push(key);
     }
-    for (const [id, key] of before) if (!wanted.has(id)) this.#remove(key, touched);
+    for (const key of before) if (!wanted.has(key)) this.#remove(key, touched);
     this.#wanted = wanted;
     for (const [authority, kinds] of touched) authority.subscribe(kinds);
     if (touched.size > 0) this.#lastGood?.asked();

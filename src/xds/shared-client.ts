@@ -3,7 +3,7 @@
  * own, a `ConfigSource`; the client is asked for what any of them wants, and closed with the last. Opening it is left to the caller.
  */
 import type { Bootstrap } from '../config/bootstrap.ts';
-import { resourceId } from '../config/resource.ts';
+import { KeySet } from '../config/key-set.ts';
 import type {
   Changes,
   ConfigSource,
@@ -43,8 +43,6 @@ export function shareClient(key: string, log: Logger, open: (log: Logger) => Con
   return shared.view(log);
 }
 
-const idOf = ({ kind, name, source }: ResourceKey): string => resourceId(kind, name, source);
-
 class SharedClient {
   readonly client: ConfigSource;
   readonly #views = new Set<ClientView>();
@@ -65,8 +63,8 @@ class SharedClient {
     return view;
   }
 
-  wants(id: string): boolean {
-    for (const view of this.#views) if (view.wanted.has(id)) return true;
+  wants(key: ResourceKey): boolean {
+    for (const view of this.#views) if (view.wanted.has(key)) return true;
     return false;
   }
 
@@ -76,9 +74,11 @@ class SharedClient {
       this.#stale = true;
       return;
     }
-    const union = new Map<string, ResourceKey>();
-    for (const { wanted } of this.#views) for (const [id, key] of wanted) union.set(id, key);
-    this.client.want([...union.values()]);
+    const [only, ...others] = this.#views;
+    if (only === undefined) return;
+    const union = others.length === 0 ? only.wanted : new KeySet();
+    if (others.length > 0) for (const { wanted } of this.#views) for (const key of wanted) union.add(key);
+    this.client.want([...union]);
   }
 
   /** Closes the client with its last view. */
@@ -106,7 +106,7 @@ class SharedClient {
 class ClientView implements ConfigSource {
   readonly name: string;
   readonly log: Logger;
-  wanted: ReadonlyMap<string, ResourceKey> = new Map();
+  wanted = new KeySet();
   readonly #shared: SharedClient;
   #listener: ((changes?: Changes) => void) | undefined;
   #closed = false;
@@ -127,10 +127,10 @@ class ClientView implements ConfigSource {
 
   want(keys: readonly ResourceKey[]): void {
     if (this.#closed) return;
-    const wanted = new Map(keys.map((key) => [idOf(key), key] as const));
+    const wanted = new KeySet(keys);
     // What another view has asked for already is new to this one: the client will not tell of it.
     const known = [...wanted].some(
-      ([id, { kind, name, source }]) => !this.wanted.has(id) && this.#shared.wants(id) && this.get(kind, name, source).status !== 'waiting',
+      (key) => !this.wanted.has(key) && this.#shared.wants(key) && this.get(key.kind, key.name, key.source).status !== 'waiting',
     );
     this.wanted = wanted;
     this.#shared.ask();

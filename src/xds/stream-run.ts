@@ -219,7 +219,11 @@ export class StreamRun implements AdsStreamEvents, Alarm {
   #send(request: XdsRequest): void {
     this.#stream?.send(this.#options.dialect.encode(request));
     if (!this.connected) return;
-    const type = this.#options.session.types.find(({ typeUrl }) => typeUrl === request.typeUrl);
-    if (type !== undefined) this.#options.cache.requested(type.kind, this.#options.server);
+    const { session, cache, server } = this.#options;
+    const type = session.types.find(({ typeUrl }) => typeUrl === request.typeUrl);
+    if (type === undefined) return;
+    // A mere answer asks for nothing new: of a hundred thousand names none is looked at.
+    if ('resourceNamesSubscribe' in request && request.resourceNamesSubscribe.length === 0 && !session.wildcard.has(type.kind)) return;
+    cache.requested(type.kind, server);
   }
 }
