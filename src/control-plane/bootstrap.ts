@@ -12,7 +12,7 @@ export interface BootstrapParts {
   readonly certificates: CertificateFiles | undefined;
   readonly rootsFile: string;
   /** How the control plane itself is reached. */
-  readonly tls: 'none' | 'server' | 'mutual';
+  readonly tls: 'server' | 'mutual' | undefined;
   /** Certificates come by files named here. */
   readonly provider: boolean;
 }
@@ -21,7 +21,7 @@ export function bootstrapOf(parts: BootstrapParts): Readonly<Record<string, unkn
   const { nodeId, address, certificates, rootsFile, tls, provider } = parts;
   const own = certificates === undefined ? {} : pairOf(certificates);
   const files = { ca_certificate_file: rootsFile, refresh_interval: '1s' };
-  const credentials = tls === 'none' ? { type: 'insecure' } : { type: 'tls', config: { ...(tls === 'mutual' ? own : {}), ...files } };
+  const credentials = tls === undefined ? { type: 'insecure' } : { type: 'tls', config: { ...(tls === 'mutual' ? own : {}), ...files } };
   return {
     xds_servers: [{ server_uri: address, channel_creds: [credentials], server_features: ['xds_v3'] }],
     node: { id: nodeId, cluster: 'inmesh' },

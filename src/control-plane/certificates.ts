@@ -3,10 +3,11 @@
  * files into a temporary folder that goes with it.
  */
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Clock } from '../core/clock.ts';
-import type { TestCa } from './ca/ca.ts';
+import type { IssuedCertificate, TestCa } from './ca/ca.ts';
 import { createTestCa } from './ca/ca.ts';
 import type { InlineCertificates } from './encode/tls.ts';
 
@@ -78,6 +79,16 @@ export class Certificates {
 
   inline(identity: string): InlineCertificates {
     return this.#get(identity).inline;
+  }
+
+  /** A certificate for a server on these hosts: names and addresses. */
+  server(hosts: readonly string[]): IssuedCertificate {
+    const isAddress = (host: string): boolean => isIP(host) !== 0;
+    return this.#authority().issue({
+      dnsNames: hosts.filter((host) => !isAddress(host)),
+      ipAddresses: hosts.filter(isAddress),
+      commonName: 'inmesh control plane',
+    });
   }
 
   /** Replaces an identity's certificate by a new one, in place. */

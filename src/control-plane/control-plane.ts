@@ -2,13 +2,16 @@
  * The development control plane: serves a `mesh.yaml` or a snapshot of xDS resources on loopback, with certificates from a test CA, and
  * again on every save. An invalid file keeps the last good one. Not for production.
  */
+import type { ServerCredentials } from '@grpc/grpc-js';
 import type { Alarm, Clock, Timer } from '../core/clock.ts';
 import { MeshError } from '../core/errors.ts';
 import { RealClock } from '../core/real-clock.ts';
+import { GrpcStatus } from '../core/status.ts';
 import type { LoadedMeshYaml } from '../sources/mesh-yaml/load.ts';
 import type { FileProblem } from '../sources/mesh-yaml/problem.ts';
 import { describeProblem } from '../sources/mesh-yaml/problem.ts';
 import type { ResourceJson } from '../sources/xds-snapshot.ts';
+import { serverCredentials, tokenCheck } from './admission.ts';
 import { bootstrapOf } from './bootstrap.ts';
 import type { Receiver } from './catalogue.ts';
 import { Certificates } from './certificates.ts';
@@ -16,45 +19,26 @@ import type { Loaded } from './content.ts';
 import { Encoder } from './encode/resource.ts';
 import type { TlsMaterial } from './encode/tls.ts';
 import { PROVIDER, SDS } from './encode/tls.ts';
-import type { AdsRequest, DeltaRequest, RequestNode } from './messages.ts';
+import type { LoadReport, LoadReportingOptions } from './load-reports.ts';
+import { LoadReports } from './load-reports.ts';
+import type { RequestNode } from './messages.ts';
+import { Misbehaviour } from './misbehave/misbehaviour.ts';
+import type { Step } from './misbehave/script.ts';
+import type { ControlPlaneOptions } from './options.ts';
+import { patternOf } from './pattern.ts';
+import { Relay } from './relay.ts';
 import { Secrets } from './secrets.ts';
+import { endWith } from './refusal.ts';
 import { AdsServer } from './server.ts';
+import { LOAD_STATS_PATH } from './services.ts';
 import type { Audience, Nack } from './stream.ts';
 import type { Update, ViewOptions } from './view.ts';
 import { View } from './view.ts';
 
 export { PROVIDER_INSTANCE } from './content.ts';
 export { SERVER_LISTENER_TEMPLATE } from './bootstrap.ts';
+export type { ControlPlaneOptions } from './options.ts';
 export type { Update } from './view.ts';
-
-/** Exactly one of `file`, `text` and `resources` says what is served. */
-export interface ControlPlaneOptions extends ViewOptions {
-  /**
-   * Other content for some nodes: by node id, in which `*` stands for any text, or by `cluster:NAME` (`node.cluster`, `*` as well). The first
-   * that fits counts; who fits none is served the content above.
-   */
-  readonly views?: Readonly<Record<string, ViewOptions>>;
-  /** Default `127.0.0.1`. */
-  readonly host?: string;
-  /** Default 0: any. */
-  readonly port?: number;
-  /** Default true; only for files. */
-  readonly watch?: boolean;
-  /**
-   * Where clients find their certificates: as files named by their bootstrap (default), in the resources themselves, for clients that know no
-   * certificate providers, or as secrets over SDS. With the last two, the node id says whose they are (see `bootstrap`).
-   */
-  readonly certificates?: 'provider' | 'inline' | 'sds';
-  /** Default true: what has a time to live is refreshed after half of it. */
-  readonly heartbeats?: boolean;
-  readonly clock?: Clock;
-  /** After each save, also one that is invalid. */
-  readonly onUpdate?: (update: Update) => void;
-  readonly onNack?: (nack: Nack) => void;
-  readonly onRequest?: (request: AdsRequest | DeltaRequest, nodeId: string) => void;
-  /** A file cannot be read. */
-  readonly onProblem?: (error: Error, file: string) => void;
-}
 
 export class ControlPlane implements Alarm {
   readonly certificates: Certificates;
@@ -67,9 +51,13 @@ export class ControlPlane implements Alarm {
   readonly #views: readonly (readonly [pattern: RegExp, view: View])[];
   readonly #secrets: Secrets;
   readonly #server: AdsServer;
+  readonly #loads: LoadReports;
+  readonly #misbehaviour: Misbehaviour | undefined;
   readonly #identities = new Map<string, string>();
   readonly #host: string;
   #port = 0;
+  /** Before the server, where connections may have to go dead. */
+  #relay: Relay | undefined;
   #beat: Timer | undefined;
 
   private constructor(options: ControlPlaneOptions, clock: Clock) {
@@ -88,16 +76,27 @@ export class ControlPlane implements Alarm {
         options.onNack?.(nack);
       },
       onRequest: (request, nodeId) => options.onRequest?.(request, nodeId),
-      audience: (node) => this.#audience(node),
-      admit: () => undefined,
+      audience: (node, peer) => this.#audience(node, peer),
+      admit: tokenCheck(options),
+      conduct: (port) => this.#misbehaviour?.open(port),
+      connections: {
+        hang: (peer) => this.#relay?.hang(peer),
+        revive: (peer) => this.#relay?.revive(peer),
+        cut: (peer) => this.#relay?.cut(peer),
+      },
     });
+    this.#misbehaviour = options.misbehave === undefined ? undefined : new Misbehaviour(clock, options.misbehave);
+    this.#loads = new LoadReports(options.loadReporting ?? {}, clock, (report) => options.onLoadReport?.(report));
+    this.#server.serve(LOAD_STATS_PATH, (call) =>
+      this.#loads.accept(call, (details) => endWith(call, { code: GrpcStatus.INVALID_ARGUMENT, details })),
+    );
   }
 
   /** Throws `ERR_MESH_CONFIG` with every problem of a file, or why the port cannot be had. */
   static async start(options: ControlPlaneOptions): Promise<ControlPlane> {
     const plane = new ControlPlane(options, options.clock ?? new RealClock());
     try {
-      plane.#port = await plane.#server.listen(plane.#host, options.port ?? 0);
+      await plane.#listen(plane.#host, options.port ?? 0);
     } catch (error) {
       await plane.close();
       throw new MeshError(
@@ -146,7 +145,7 @@ export class ControlPlane implements Alarm {
       address: this.address,
       certificates: identity === undefined ? undefined : this.certificates.files(identity),
       rootsFile: this.certificates.rootsFile(),
-      tls: 'none',
+      tls: this.#options.tls,
       provider: this.#options.certificates !== 'sds',
     });
   }
@@ -175,9 +174,27 @@ export class ControlPlane implements Alarm {
     this.#server.push();
   }
 
+  /** What clients have reported over LRS, the newest last; at most 1000. */
+  get loadReports(): readonly LoadReport[] {
+    return this.#loads.all;
+  }
+
+  /** Asks clients for other reports than before. */
+  askForLoads(options: LoadReportingOptions): void {
+    this.#loads.ask(options);
+  }
+
   /** For tests: refreshes now what has a time to live. */
   heartbeat(): void {
     this.#server.heartbeat();
+  }
+
+  /** Does this wrong from now on, instead of what the option `misbehave` said; needs that option. Throws `ERR_MESH_OPTION`. */
+  misbehave(steps: readonly Step[]): void {
+    if (this.#misbehaviour === undefined) {
+      throw new MeshError('ERR_MESH_OPTION', 'start the control plane with misbehave: [] to let it misbehave later');
+    }
+    this.#misbehaviour.replace(steps);
   }
 
   /** For tests: ends every stream; clients come back. */
@@ -199,6 +216,8 @@ export class ControlPlane implements Alarm {
     if (this.#beat !== undefined) this.#clock.clear(this.#beat);
     this.#beat = undefined;
     for (const view of this.#all()) view.close();
+    this.#misbehaviour?.close();
+    await this.#relay?.close();
     await this.#server.close();
     this.certificates.close();
   }
@@ -232,12 +251,31 @@ export class ControlPlane implements Alarm {
     return [this.#view, ...this.#views.map(([, view]) => view)];
   }
 
-  #audience(node: RequestNode | undefined): Audience {
+  async #listen(host: string, port: number): Promise<void> {
+    if (this.#misbehaviour === undefined) {
+      this.#port = await this.#server.listen(host, port, this.#credentials());
+      return;
+    }
+    this.#relay = new Relay(await this.#server.listen('127.0.0.1', 0, this.#credentials()));
+    this.#port = await this.#relay.listen(host, port);
+  }
+
+  #credentials(): ServerCredentials {
+    const hosts = [...new Set([this.#host, 'localhost', '127.0.0.1', '::1'])];
+    return serverCredentials(
+      this.#options.tls,
+      () => this.certificates.server(hosts),
+      () => this.certificates.rootsPem,
+    );
+  }
+
+  /** A node is who its bootstrap was written for, else who its client certificate says. */
+  #audience(node: RequestNode | undefined, peer: string | undefined): Audience {
     const id = node?.id ?? '';
     const names = [id, `cluster:${node?.cluster ?? ''}`];
     const view = this.#views.find(([pattern]) => names.some((name) => pattern.test(name)))?.[1] ?? this.#view;
     const receiver = (): Receiver => {
-      const identity = this.#identities.get(id);
+      const identity = this.#identities.get(id) ?? peer;
       return this.#secrets.receiver(this.#material(identity), identity);
     };
     return {
@@ -245,6 +283,7 @@ export class ControlPlane implements Alarm {
         return receiver();
       },
       catalogue: () => view.catalogue(id),
+      previous: () => view.previous(id),
     };
   }
 
@@ -274,15 +313,4 @@ export class ControlPlane implements Alarm {
       cure: 'Start the control plane again to change it.',
     };
   }
-}
-
-/** `*` stands for any text, and a pattern without it for itself. */
-function patternOf(pattern: string): RegExp {
-  return new RegExp(
-    `^${pattern
-      .split('*')
-      .map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&'))
-      .join('.*')}$`,
-    's',
-  );
 }

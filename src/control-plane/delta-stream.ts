@@ -9,7 +9,7 @@ import type { Catalogue, Served } from './catalogue.ts';
 import { versionOf } from './catalogue.ts';
 import type { DeltaRequest, DeltaResponse } from './messages.ts';
 import type { Audience, ServerStream, StreamEvents } from './stream.ts';
-import { FULL_STATE, inPushOrder, wrapped } from './stream.ts';
+import { FULL_STATE, Holds, inPushOrder, wrapped } from './stream.ts';
 
 export interface DeltaStreamEvents extends StreamEvents {
   send(response: DeltaResponse): void;
@@ -48,7 +48,7 @@ export class DeltaStream implements ServerStream {
   #audience: Audience;
   #nodeId = '';
   #nonce = 0;
-  #paused = false;
+  readonly #held = new Holds();
 
   constructor(events: DeltaStreamEvents) {
     this.#events = events;
@@ -81,12 +81,11 @@ export class DeltaStream implements ServerStream {
     // A nonce, stale or not, says nothing about subscriptions (Envoy X-31).
     this.#unsubscribe(state, request.resourceNamesUnsubscribe.map(canonicalName));
     this.#subscribe(state, request.resourceNamesSubscribe.map(canonicalName), known === undefined);
-    if (!this.#paused) this.#push(typeUrl, state, 'all');
+    this.#push(typeUrl, state, 'all');
   }
 
   /** Removals are always told, so that nothing needs repeating here. */
   update(): void {
-    if (this.#paused) return;
     const types = inPushOrder(this.#types);
     for (const [typeUrl, state] of types) this.#push(typeUrl, state, 'added');
     // What is gone goes after what led to it, the leaves last.
@@ -94,8 +93,8 @@ export class DeltaStream implements ServerStream {
   }
 
   heartbeat(): void {
-    if (this.#paused) return;
     for (const [typeUrl, state] of this.#types) {
+      if (this.#held.has(typeUrl)) continue;
       const due = new Set<Served>();
       for (const served of this.#wanted(this.#audience.catalogue(), typeUrl, state).values()) {
         if (served.ttlMs !== undefined && state.known.get(served.name) === versionOf(served)) due.add(served);
@@ -110,14 +109,12 @@ export class DeltaStream implements ServerStream {
     }
   }
 
-  pause(): void {
-    this.#paused = true;
+  pause(typeUrl?: string): void {
+    this.#held.hold(typeUrl);
   }
 
-  resume(): void {
-    if (!this.#paused) return;
-    this.#paused = false;
-    this.update();
+  resume(typeUrl?: string): void {
+    if (this.#held.release(typeUrl)) this.update();
   }
 
   /** The first request for a type on this stream. */
@@ -159,6 +156,7 @@ export class DeltaStream implements ServerStream {
 
   /** `added`: nothing is removed yet. */
   #push(typeUrl: string, state: TypeState, part: 'added' | 'all'): void {
+    if (this.#held.has(typeUrl)) return;
     const wanted = this.#wanted(this.#audience.catalogue(), typeUrl, state);
     const resources = new Set<Served>();
     for (const served of wanted.values()) if (state.known.get(served.name) !== versionOf(served)) resources.add(served);

@@ -1,7 +1,7 @@
 /** The server's half of the xDS envelope, both dialects: requests from bytes, responses to bytes (envoy.service.discovery.v3). */
 import type { AnyMessage } from '../core/extension.ts';
 import { pack, typeUrlOf, unpack } from '../proto/any.ts';
-import type { WrappedResource } from '../proto/discovery.ts';
+import type { ResourceErrorMessage, WrappedResource } from '../proto/discovery.ts';
 
 const PACKAGE = 'envoy.service.discovery.v3';
 const REQUEST = typeUrlOf(`${PACKAGE}.DiscoveryRequest`);
@@ -41,6 +41,9 @@ export interface AdsResponse {
   readonly versionInfo: string;
   readonly nonce: string;
   readonly resources: readonly AnyMessage[];
+  /** Their names, in the same order; not sent. */
+  readonly names: readonly string[];
+  readonly resourceErrors?: readonly ResourceErrorMessage[];
 }
 
 export interface DeltaResponse {
@@ -49,6 +52,7 @@ export interface DeltaResponse {
   readonly nonce: string;
   readonly resources: readonly WrappedResource[];
   readonly removedResources: readonly string[];
+  readonly resourceErrors?: readonly ResourceErrorMessage[];
 }
 
 /** Throws on bytes that are no such message. */
@@ -61,7 +65,7 @@ export function decodeDeltaRequest(bytes: Uint8Array): DeltaRequest {
   return unpack<DeltaRequest>({ typeUrl: DELTA_REQUEST, value: bytes });
 }
 
-export function encodeResponse(response: AdsResponse): Uint8Array {
+export function encodeResponse({ names: _names, ...response }: AdsResponse): Uint8Array {
   return pack(`${PACKAGE}.DiscoveryResponse`, { ...response, controlPlane: CONTROL_PLANE }).value;
 }
 

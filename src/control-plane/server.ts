@@ -2,11 +2,15 @@
  * The xDS services on a socket (grpc-js): streams in, `SotwStream` or `DeltaStream` in the middle, bytes out. One dialect per RPC method, one
  * type or all of them (Envoy X-1).
  */
-import type { Metadata, ServerDuplexStream, ServiceDefinition, UntypedHandleCall, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { Metadata, ServiceDefinition, UntypedHandleCall, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { Server, ServerCredentials, status } from '@grpc/grpc-js';
 import { DeltaStream } from './delta-stream.ts';
 import type { AdsRequest, AdsResponse, DeltaRequest, DeltaResponse, Dialect, RequestNode } from './messages.ts';
 import { decodeDeltaRequest, decodeRequest, encodeDeltaResponse, encodeResponse } from './messages.ts';
+import type { Conduct, Port } from './misbehave/conduct.ts';
+import type { Misbehaviour } from './misbehave/misbehaviour.ts';
+import type { ByteStream, Refusal } from './refusal.ts';
+import { endWith } from './refusal.ts';
 import type { StreamMethod } from './services.ts';
 import { STREAM_METHODS } from './services.ts';
 import { SotwStream } from './sotw-stream.ts';
@@ -22,21 +26,20 @@ const METHOD = {
   responseDeserialize: identity,
 };
 
-export type ByteStream = ServerDuplexStream<Buffer, Buffer>;
-
-/** A gRPC status that ends a call. */
-export interface Refusal {
-  readonly code: number;
-  readonly details: string;
-}
-
 export interface AdsServerEvents {
   onNack(nack: Nack): void;
   onRequest(request: AdsRequest | DeltaRequest, nodeId: string): void;
-  audience(node: RequestNode | undefined): Audience;
+  /** `peer`: SPIFFE id of the client certificate, where there is one. */
+  audience(node: RequestNode | undefined, peer: string | undefined): Audience;
   /** Undefined: the call is let in. */
   admit(metadata: Metadata): Refusal | undefined;
+  /** Stands between a stream and the wire; undefined: nothing does. */
+  conduct(port: Port): Led | undefined;
+  /** The connection of a call, by its peer's address: goes dead, comes back, is cut. */
+  readonly connections: { hang(peer: string): void; revive(peer: string): void; cut(peer: string): void };
 }
+
+type Led = ReturnType<Misbehaviour['open']>;
 
 interface Open {
   readonly stream: ServerStream;
@@ -119,14 +122,17 @@ export class AdsServer {
   }
 
   #accept(call: ByteStream, { dialect, typeUrl }: StreamMethod): void {
-    const { stream, take } = this.#streamOf(call, dialect);
+    const led = this.#events.conduct(this.#portOf(call));
+    const { stream, take } = this.#streamOf(call, dialect, led?.conduct);
     if (this.#paused) stream.pause();
     this.#open.set(call, { stream, end: (refusal) => endWith(call, refusal) });
-    const forget = (): void => void this.#open.delete(call);
+    const forget = (): void => {
+      led?.close();
+      this.#open.delete(call);
+    };
     call.on('data', (bytes: Buffer) => {
       try {
-        const request = take(bytes, typeUrl);
-        this.#events.onRequest(request, stream.nodeId);
+        this.#events.onRequest(take(bytes, typeUrl), stream.nodeId);
       } catch (error) {
         endWith(call, { code: status.INVALID_ARGUMENT, details: error instanceof Error ? error.message : String(error) });
       }
@@ -138,31 +144,40 @@ export class AdsServer {
     call.on('cancelled', forget);
     call.on('error', forget);
     call.on('close', forget);
+    led?.begin(stream);
   }
 
-  #streamOf(call: ByteStream, dialect: Dialect): Taking {
-    const write = (bytes: Uint8Array): void => void call.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
-    const events = { onNack: (nack: Nack) => this.#events.onNack(nack), audience: (node?: RequestNode) => this.#events.audience(node) };
-    if (dialect === 'delta') {
-      const stream = new DeltaStream({ ...events, send: (response: DeltaResponse) => write(encodeDeltaResponse(response)) });
-      return {
-        stream,
-        take(bytes, typeUrl) {
-          const request = typed(decodeDeltaRequest(bytes), typeUrl);
-          stream.onRequest(request);
-          return request;
-        },
-      };
-    }
-    const stream = new SotwStream({ ...events, send: (response: AdsResponse) => write(encodeResponse(response)) });
+  #portOf(call: ByteStream): Port {
+    const { connections } = this.#events;
     return {
-      stream,
-      take(bytes, typeUrl) {
-        const request = typed(decodeRequest(bytes), typeUrl);
-        stream.onRequest(request);
-        return request;
+      write: (bytes) => void call.write(bytes),
+      end: (refusal) => endWith(call, refusal),
+      hang: () => connections.hang(call.getPeer()),
+      revive: () => connections.revive(call.getPeer()),
+      cut: () => connections.cut(call.getPeer()),
+    };
+  }
+
+  #streamOf(call: ByteStream, dialect: Dialect, conduct: Conduct | undefined): Taking {
+    const peer = spiffeIdOf(call);
+    const events = {
+      onNack: (nack: Nack) => this.#events.onNack(nack),
+      audience(this: void, node: RequestNode | undefined): Audience {
+        const audience = served(node);
+        return conduct === undefined ? audience : conduct.audience(audience);
       },
     };
+    const served = (node: RequestNode | undefined): Audience => this.#events.audience(node, peer);
+    const write = (bytes: Uint8Array): void => void call.write(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    if (dialect === 'delta') {
+      const send = (response: DeltaResponse): void =>
+        conduct === undefined ? write(encodeDeltaResponse(response)) : conduct.send(response);
+      const stream = new DeltaStream({ ...events, send });
+      return { stream, take: taking(decodeDeltaRequest, conduct, (request) => stream.onRequest(request)) };
+    }
+    const send = (response: AdsResponse): void => (conduct === undefined ? write(encodeResponse(response)) : conduct.send(response));
+    const stream = new SotwStream({ ...events, send });
+    return { stream, take: taking(decodeRequest, conduct, (request) => stream.onRequest(request)) };
   }
 }
 
@@ -170,6 +185,23 @@ interface Taking {
   readonly stream: ServerStream;
   /** Throws on bytes that are no request, or not one for this stream. */
   take(bytes: Buffer, typeUrl: string | undefined): AdsRequest | DeltaRequest;
+}
+
+function taking<R extends AdsRequest | DeltaRequest>(
+  decode: (bytes: Buffer) => R,
+  conduct: Conduct | undefined,
+  take: (request: R) => void,
+): Taking['take'] {
+  return (bytes, typeUrl) => {
+    const request = typed(decode(bytes), typeUrl);
+    if (conduct === undefined) {
+      take(request);
+      return request;
+    }
+    take({ ...request, responseNonce: conduct.nonceOf(request.typeUrl, request.responseNonce) });
+    conduct.onRequest(request.typeUrl, request.errorDetail !== undefined);
+    return request;
+  };
 }
 
 /** On a stream for one type, the request need not name it. */
@@ -183,6 +215,8 @@ function typed<R extends AdsRequest | DeltaRequest>(request: R, typeUrl: string 
   return request;
 }
 
-export function endWith(call: ByteStream, { code, details }: Refusal): void {
-  call.emit('error', Object.assign(new Error(details), { code, details }));
+/** The first URI SAN of the client certificate. */
+function spiffeIdOf(call: ByteStream): string | undefined {
+  const names = call.getAuthContext()?.sslPeerCertificate?.subjectaltname ?? '';
+  return /(?:^|, )URI:(spiffe:[^,]+)/.exec(names)?.[1];
 }

@@ -3,13 +3,12 @@
  * what is asked for and differs from what this stream was sent before. No IO.
  */
 import { TYPE_URLS } from '../config/resource.ts';
-import type { AnyMessage } from '../core/extension.ts';
 import { canonicalName, inCollection } from '../xds/names.ts';
 import type { Served } from './catalogue.ts';
 import type { AdsRequest, AdsResponse } from './messages.ts';
 import { wrap } from './messages.ts';
 import type { Audience, ServerStream, StreamEvents } from './stream.ts';
-import { FULL_STATE, inPushOrder, wrapped } from './stream.ts';
+import { FULL_STATE, Holds, inPushOrder, wrapped } from './stream.ts';
 
 export interface SotwStreamEvents extends StreamEvents {
   send(response: AdsResponse): void;
@@ -25,6 +24,8 @@ class TypeState {
   version = '';
   /** By the name that was asked for. */
   readonly sent = new Map<string, Served>();
+  /** The client waits for an answer about names that it had not asked for before. */
+  asked = false;
 }
 
 export class SotwStream implements ServerStream {
@@ -33,7 +34,7 @@ export class SotwStream implements ServerStream {
   #audience: Audience;
   #nodeId = '';
   #nonce = 0;
-  #paused = false;
+  readonly #held = new Holds();
 
   constructor(events: SotwStreamEvents) {
     this.#events = events;
@@ -60,44 +61,41 @@ export class SotwStream implements ServerStream {
     // An answer to an older response: a newer one is on its way, and the answer to that will carry the names (Envoy X-13).
     if (!first && request.responseNonce !== state.nonce) return;
     const added = subscribe(state, typeUrl, request.resourceNames);
-    if (!this.#paused) this.#push(typeUrl, state, first || added, NOTHING);
+    if (first || added) state.asked = true;
+    this.#push(typeUrl, state, NOTHING);
   }
 
   update(repeat: ReadonlySet<string> = NO_TYPES): void {
-    if (this.#paused) return;
     const cluster = this.#types.get(TYPE_URLS.cluster);
     const kept = cluster === undefined ? NOTHING : this.#removed(TYPE_URLS.cluster, cluster);
     for (const [typeUrl, state] of inPushOrder(this.#types)) {
-      this.#push(typeUrl, state, false, typeUrl === TYPE_URLS.cluster ? kept : NOTHING, repeat.has(typeUrl));
+      this.#push(
+        typeUrl,
+        state,
+        typeUrl === TYPE_URLS.cluster ? kept : NOTHING,
+        repeat.has(typeUrl) && (typeUrl !== TYPE_URLS.cluster || kept.size === 0),
+      );
     }
     // Clusters go last, after the routes that led to them.
-    if (cluster !== undefined && kept.size > 0) this.#push(TYPE_URLS.cluster, cluster, false, NOTHING);
+    if (cluster !== undefined && kept.size > 0) this.#push(TYPE_URLS.cluster, cluster, NOTHING);
   }
 
   heartbeat(): void {
-    if (this.#paused) return;
     for (const [typeUrl, state] of this.#types) {
       const mortal = [...state.sent.values()].some(({ ttlMs }) => ttlMs !== undefined);
-      if (!mortal) continue;
+      if (!mortal || this.#held.has(typeUrl)) continue;
       // A complete list stays complete: what needs no refreshing is sent as it is.
       const due = [...state.sent.values()].filter(({ ttlMs }) => ttlMs !== undefined || FULL_STATE.has(typeUrl));
-      this.#send(
-        typeUrl,
-        state,
-        due.map((served) => (served.ttlMs === undefined ? served.body : wrap(wrapped(served, true)))),
-      );
+      this.#send(typeUrl, state, new Set(due), true);
     }
   }
 
-  pause(): void {
-    this.#paused = true;
+  pause(typeUrl?: string): void {
+    this.#held.hold(typeUrl);
   }
 
-  resume(): void {
-    if (!this.#paused) return;
-    this.#paused = false;
-    for (const [typeUrl, state] of this.#types) if (state.nonce === '') this.#push(typeUrl, state, true, NOTHING);
-    this.update();
+  resume(typeUrl?: string): void {
+    if (this.#held.release(typeUrl)) this.update();
   }
 
   #removed(typeUrl: string, state: TypeState): ReadonlyMap<string, Served> {
@@ -106,8 +104,11 @@ export class SotwStream implements ServerStream {
     return removed;
   }
 
-  /** `asked`: the client waits for an answer about names that it had not asked for before. `kept`: what is sent although it is gone. */
-  #push(typeUrl: string, state: TypeState, asked: boolean, kept: ReadonlyMap<string, Served>, repeat = false): void {
+  /** `kept`: what is sent although it is gone. */
+  #push(typeUrl: string, state: TypeState, kept: ReadonlyMap<string, Served>, repeat = false): void {
+    if (this.#held.has(typeUrl)) return;
+    const { asked } = state;
+    state.asked = false;
     const catalogue = this.#audience.catalogue();
     const renewed = catalogue.versioned && state.nonce !== '' && state.version !== catalogue.version(typeUrl);
     const full = FULL_STATE.has(typeUrl);
@@ -123,20 +124,22 @@ export class SotwStream implements ServerStream {
     // A complete response also answers "it does not exist"; other types stay silent then, and the client's timer decides.
     if (!changed && !repeat && !(asked && full)) return;
     const resources = new Set<Served>();
-    for (const [name, served] of current) if (full || renewed || state.sent.get(name) !== served) resources.add(served);
+    for (const [name, served] of current) if (full || renewed || repeat || state.sent.get(name) !== served) resources.add(served);
     if (full) state.sent.clear();
     for (const [name, served] of current) state.sent.set(name, served);
-    this.#send(
-      typeUrl,
-      state,
-      [...resources].map((served) => (served.ttlMs === undefined ? served.body : wrap(wrapped(served)))),
-    );
+    this.#send(typeUrl, state, resources, false);
   }
 
-  #send(typeUrl: string, state: TypeState, resources: readonly AnyMessage[]): void {
+  #send(typeUrl: string, state: TypeState, resources: ReadonlySet<Served>, beat: boolean): void {
     state.nonce = String(++this.#nonce);
     state.version = this.#audience.catalogue().version(typeUrl);
-    this.#events.send({ typeUrl, versionInfo: state.version, nonce: state.nonce, resources });
+    this.#events.send({
+      typeUrl,
+      versionInfo: state.version,
+      nonce: state.nonce,
+      resources: [...resources].map((served) => (served.ttlMs === undefined ? served.body : wrap(wrapped(served, beat)))),
+      names: [...resources].map(({ name }) => name),
+    });
   }
 
   *#wanted(typeUrl: string, state: TypeState): Generator<string> {

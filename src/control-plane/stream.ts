@@ -19,6 +19,8 @@ export interface Audience {
   readonly receiver: Receiver;
   /** Now; another object after a change. */
   catalogue(): Catalogue;
+  /** Before the last change; undefined: there was none. */
+  previous?(): Catalogue | undefined;
 }
 
 /** One stream, as the server that owns it sees it. */
@@ -32,9 +34,27 @@ export interface ServerStream {
   update(repeat?: ReadonlySet<string>): void;
   /** Refreshes what has a time to live (Envoy X-71). */
   heartbeat(): void;
-  /** Holds back all responses until `resume`. */
-  pause(): void;
-  resume(): void;
+  /** Holds back responses of a type, or all of them, until `resume`. */
+  pause(typeUrl?: string): void;
+  resume(typeUrl?: string): void;
+}
+
+/** Types whose responses are held back. */
+export class Holds {
+  readonly #types = new Set<string | undefined>();
+
+  has(typeUrl: string): boolean {
+    return this.#types.has(undefined) || this.#types.has(typeUrl);
+  }
+
+  hold(typeUrl: string | undefined): void {
+    this.#types.add(typeUrl);
+  }
+
+  /** Whether it was held. */
+  release(typeUrl: string | undefined): boolean {
+    return this.#types.delete(typeUrl);
+  }
 }
 
 export interface StreamEvents {

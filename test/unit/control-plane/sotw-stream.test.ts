@@ -205,7 +205,7 @@ describe('pushes', () => {
     stream.update();
     expect(ask('cluster', ['a', 'b', 'c'])).toEqual([]);
     stream.resume();
-    expect(taken()).toEqual(['endpoints 2: a']);
+    expect(taken()).toEqual(['cluster 1: a b', 'endpoints 2: a']);
   });
 });
 
