@@ -148,7 +148,7 @@ function sameServed(before: ResolvedCluster, now: Served): boolean {
 function sameKeys(before: ResolvedCluster, { config }: Served, configured: boolean): boolean {
   if (!before.ok) return isWaiting(before) && !configured;
   if (before.config === config) return true;
-  if (before.config.tls !== config.tls) return false;
+  if (before.config.tls !== config.tls || before.config.sockets !== config.sockets) return false;
   const [a, b] = [before.config.discovery, config.discovery];
   if (a.kind !== 'eds' || b.kind !== 'eds') return a.kind === b.kind;
   return a.serviceName === b.serviceName && a.source?.id === b.source?.id;

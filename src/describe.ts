@@ -135,7 +135,7 @@ function describeCluster(cluster: MeshCluster): ClusterDescription {
     endpoints: cluster.endpoints.map((endpoint) => ({
       address: endpoint.address,
       locality: endpoint.locality,
-      priority: endpoint.place.priority,
+      priority: endpoint.priority,
       weight: endpoint.weight,
       health: endpoint.health,
       ejected: endpoint.ejected,

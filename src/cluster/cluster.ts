@@ -3,8 +3,8 @@
  * Survives plans; `clusters.ts` decides when it is made, updated and closed.
  */
 import type { BreakerConfig, ClusterConfig, OutlierConfig } from '../config/cluster.ts';
-import type { EndpointsConfig } from '../config/endpoints.ts';
-import type { OutboundCall } from '../core/call.ts';
+import type { EndpointConfig, EndpointsConfig } from '../config/endpoints.ts';
+import type { Attempt, OutboundCall } from '../core/call.ts';
 import type { Cluster, Endpoint, LbPolicy, Picker } from '../core/endpoint.ts';
 import type { Deps, LbPolicyFactory } from '../core/extension.ts';
 import type { Observer } from '../core/observer.ts';
@@ -16,6 +16,7 @@ import { OutlierDetector } from '../resilience/outlier-detection.ts';
 import { KnownEndpoints } from './known-endpoints.ts';
 import { OriginalDst } from './original-dst.ts';
 import { MeshEndpoint } from './endpoint.ts';
+import type { Home } from './endpoint.ts';
 import { SocketMatches } from './socket-matches.ts';
 import type { MetadataReader } from './socket-matches.ts';
 
@@ -34,6 +35,19 @@ interface Place {
   readonly priority: number;
   readonly weight: number | undefined;
   readonly hosts: readonly MeshEndpoint[];
+}
+
+/** Outlier detection, whatever its configuration at the time. */
+class ClusterObserver implements Observer {
+  readonly #cluster: MeshCluster;
+
+  constructor(cluster: MeshCluster) {
+    this.#cluster = cluster;
+  }
+
+  onAttemptEnd(attempt: Attempt): void {
+    this.#cluster.attemptEnded(attempt);
+  }
 }
 
 export class MeshCluster implements Cluster {
@@ -56,18 +70,11 @@ export class MeshCluster implements Cluster {
   #assignment: EndpointsConfig | undefined;
   #endpoints: readonly MeshEndpoint[] = [];
   /** Removed endpoints whose exchanges have not ended yet. */
-  readonly #leaving = new Map<MeshEndpoint, Promise<void>>();
+  #leaving: Map<MeshEndpoint, Promise<void>> | undefined;
   #outlier: OutlierDetector | undefined;
   /** Of a cluster that dials what calls name; it has no assignment but its own. */
   #originalDst: OriginalDst | undefined;
-  readonly #reportsTo: Observer = {
-    onAttemptEnd: (attempt) => {
-      this.ended++;
-      this.#outlier?.onAttemptEnd(attempt);
-      const endpoint = attempt.endpoint as MeshEndpoint | undefined;
-      if (endpoint?.gone === true && endpoint.active === 0) void endpoint.drain();
-    },
-  };
+  readonly #observer = new ClusterObserver(this);
 
   constructor(config: ClusterConfig, deps: ClusterDeps) {
     this.name = config.name;
@@ -98,7 +105,7 @@ export class MeshCluster implements Cluster {
 
   /** The cluster's own observer: outlier detection, whatever its configuration at the time. */
   get observer(): Observer {
-    return this.#reportsTo;
+    return this.#observer;
   }
 
   /** Differs from the last time it was asked when there were attempts since, or are some now (NaN differs from itself). */
@@ -106,10 +113,10 @@ export class MeshCluster implements Cluster {
     return this.requests > 0 ? Number.NaN : this.ended;
   }
 
-  /** TLS to an endpoint with this metadata; undefined for plaintext. */
-  securityOf(metadata: Uint8Array | undefined): ClientSecurity | undefined {
+  /** TLS to an endpoint, by its metadata; undefined for plaintext. */
+  securityOf(config: EndpointConfig): ClientSecurity | undefined {
     if (this.#sockets === undefined) return this.security;
-    const chosen = this.#sockets.of(metadata);
+    const chosen = this.#sockets.of(config.metadata);
     return chosen === undefined ? this.security : chosen.security;
   }
 
@@ -119,6 +126,14 @@ export class MeshCluster implements Cluster {
 
   pick(call: OutboundCall): Endpoint | undefined {
     return this.#picker?.pick(call);
+  }
+
+  /** Called by `observer`. */
+  attemptEnded(attempt: Attempt): void {
+    this.ended++;
+    this.#outlier?.onAttemptEnd(attempt);
+    const endpoint = attempt.endpoint as MeshEndpoint | undefined;
+    if (endpoint?.gone === true && endpoint.active === 0) void endpoint.drain();
   }
 
   /** Takes a new configuration. Endpoints stay; connections are remade only when the transport changed (Envoy X-86). */
@@ -158,23 +173,23 @@ export class MeshCluster implements Cluster {
   #take(assignment: EndpointsConfig | undefined): void {
     this.#assignment = assignment;
     const known = new KnownEndpoints(this.#endpoints);
-    const after: MeshEndpoint[] = [];
+    let after: MeshEndpoint[] = [];
     const places: Place[] = [];
-    for (const place of assignment?.localities ?? []) {
-      const hosts: MeshEndpoint[] = [];
-      for (const config of place.endpoints) {
+    const localities = assignment?.localities ?? [];
+    for (const place of localities) {
+      const home: Home = { cluster: this, place };
+      const hosts = place.endpoints.map((config) => {
         const endpoint = known.take(config);
-        if (endpoint === undefined) {
-          hosts.push(new MeshEndpoint(this, config, place));
-        } else {
-          // Its labels may have made it another kind of peer: connections of before must not be used.
-          if (this.#sockets !== undefined && endpoint.security !== this.securityOf(config.metadata)) void endpoint.drain();
-          endpoint.config = config;
-          endpoint.place = place;
-          hosts.push(endpoint);
-        }
-      }
-      for (const endpoint of hosts) after.push(endpoint);
+        if (endpoint === undefined) return new MeshEndpoint(home, config);
+        // Its labels may have made it another kind of peer: connections of before must not be used.
+        if (this.#sockets !== undefined && endpoint.security !== this.securityOf(config)) void endpoint.drain();
+        endpoint.config = config;
+        endpoint.home = home;
+        return endpoint;
+      });
+      // Of one locality the list is both.
+      if (localities.length === 1) after = hosts;
+      else for (const endpoint of hosts) after.push(endpoint);
       places.push({ locality: place.locality, priority: place.priority, weight: place.weight, hosts });
     }
     this.#endpoints = after;
@@ -188,19 +203,20 @@ export class MeshCluster implements Cluster {
     this.#outlier?.close();
     this.breaker?.close();
     for (const endpoint of this.#endpoints) this.#leave(endpoint);
-    await Promise.all(this.#leaving.values());
+    if (this.#leaving !== undefined) await Promise.all(this.#leaving.values());
   }
 
   /** Ends running attempts at once; `close` then has nothing to wait for. */
   destroy(error: Error): void {
     for (const endpoint of this.#endpoints) endpoint.destroy(error);
-    for (const endpoint of this.#leaving.keys()) endpoint.destroy(error);
+    for (const endpoint of this.#leaving?.keys() ?? []) endpoint.destroy(error);
   }
 
   #leave(endpoint: MeshEndpoint): void {
-    if (this.#leaving.has(endpoint)) return;
-    const left = endpoint.leave().finally(() => this.#leaving.delete(endpoint));
-    this.#leaving.set(endpoint, left);
+    const leaving = (this.#leaving ??= new Map<MeshEndpoint, Promise<void>>());
+    if (leaving.has(endpoint)) return;
+    const left = endpoint.leave().finally(() => leaving.delete(endpoint));
+    leaving.set(endpoint, left);
   }
 
   #secure({ tls, sockets }: ClusterConfig): void {

@@ -75,7 +75,11 @@ export class Clusters {
     const [only] = snapshots;
     this.#merged = snapshots.length === 1 ? undefined : merge(snapshots);
     this.#configured = this.#merged ?? only?.clusters ?? NONE;
-    for (const resolved of this.#configured.values()) if (resolved.ok && resolved.config.tls !== undefined) this.#open(resolved.config.tls);
+    for (const resolved of this.#configured.values()) {
+      if (!resolved.ok) continue;
+      this.#open(resolved.config.tls);
+      for (const { tls } of resolved.config.sockets ?? []) this.#open(tls);
+    }
     for (const [name, cluster] of this.#living) {
       const resolved = this.#configured.get(name);
       if (resolved?.ok === true) {
@@ -116,7 +120,8 @@ export class Clusters {
   }
 
   /** Files are read and watched, and what is wrong with them is said, when the configuration comes: not with the first call. */
-  #open(tls: NonNullable<ClusterConfig['tls']>): void {
+  #open(tls: ClusterConfig['tls']): void {
+    if (tls === undefined) return;
     const parts = [tls.identity ?? tls, tls.roots ?? tls];
     if (parts.every((part) => this.#opened.has(part))) return;
     for (const part of parts) this.#opened.add(part);

@@ -15,33 +15,56 @@ export function addressOf(host: string, port: number): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-export class MeshEndpoint implements Endpoint {
-  readonly host: string;
-  readonly port: number;
+/** Where endpoints stand: shared by those of one locality. */
+export interface Home {
   readonly cluster: MeshCluster;
-  config: EndpointConfig;
-  place: LocalityConfig;
-  /** True while a new assignment names it; see `MeshCluster.assign`. */
-  kept = true;
-  active = 0;
-  ejected = false;
-  /** No assignment names it any more; calls that began before may still use it, and what they open is closed after them. */
-  gone = false;
-  #slots: Slot[] | undefined = undefined;
-  #draining: readonly Connection[] | undefined = undefined;
-  #address: string | undefined = undefined;
+  readonly place: LocalityConfig;
+}
 
-  constructor(cluster: MeshCluster, config: EndpointConfig, place: LocalityConfig) {
-    this.cluster = cluster;
-    this.host = config.host;
-    this.port = config.port;
+/** What an endpoint has once somebody has used it: of a hundred thousand few are ever called. */
+class Use {
+  readonly host: string;
+  readonly address: string;
+  slots: Slot[] | undefined = undefined;
+  draining: readonly Connection[] | undefined = undefined;
+
+  constructor(host: string, port: number) {
+    this.host = host;
+    this.address = addressOf(host, port);
+  }
+}
+
+const KEPT = 1;
+const EJECTED = 2;
+const GONE = 4;
+
+/** 64 bytes. */
+export class MeshEndpoint implements Endpoint {
+  config: EndpointConfig;
+  home: Home;
+  active = 0;
+  #state = KEPT;
+  #use: Use | undefined = undefined;
+
+  constructor(home: Home, config: EndpointConfig) {
     this.config = config;
-    this.place = place;
+    this.home = home;
   }
 
-  /** Made on first use: of a hundred thousand endpoints few are ever called. */
+  get cluster(): MeshCluster {
+    return this.home.cluster;
+  }
+
+  get host(): string {
+    return this.#used.host;
+  }
+
+  get port(): number {
+    return this.config.port;
+  }
+
   get address(): string {
-    return (this.#address ??= addressOf(this.host, this.port));
+    return this.#used.address;
   }
 
   get hostname(): string {
@@ -49,7 +72,11 @@ export class MeshEndpoint implements Endpoint {
   }
 
   get locality(): string {
-    return this.place.locality;
+    return this.home.place.locality;
+  }
+
+  get priority(): number {
+    return this.home.place.priority;
   }
 
   get weight(): number {
@@ -61,12 +88,35 @@ export class MeshEndpoint implements Endpoint {
   }
 
   get security(): ClientSecurity | undefined {
-    return this.cluster.securityOf(this.config.metadata);
+    return this.home.cluster.securityOf(this.config);
+  }
+
+  /** True while a new assignment names it; see `MeshCluster.assign`. */
+  get kept(): boolean {
+    return (this.#state & KEPT) !== 0;
+  }
+
+  set kept(value: boolean) {
+    this.#state = value ? this.#state | KEPT : this.#state & ~KEPT;
+  }
+
+  get ejected(): boolean {
+    return (this.#state & EJECTED) !== 0;
+  }
+
+  set ejected(value: boolean) {
+    this.#state = value ? this.#state | EJECTED : this.#state & ~EJECTED;
+  }
+
+  /** No assignment names it any more; calls that began before may still use it, and what they open is closed after them. */
+  get gone(): boolean {
+    return (this.#state & GONE) !== 0;
   }
 
   connection(transport: Transport, secure: boolean): Connection {
     const asked = secure && this.security === undefined;
-    const slots = this.#slots;
+    const use = this.#used;
+    const { slots } = use;
     if (slots !== undefined) {
       for (let i = 0; i < slots.length; i++) {
         const slot = slots[i];
@@ -74,34 +124,39 @@ export class MeshEndpoint implements Endpoint {
       }
     }
     const connection = transport.connect(this, asked);
-    this.#slots = [...(slots ?? []), { transport, secure: asked, connection }];
+    use.slots = [...(slots ?? []), { transport, secure: asked, connection }];
     return connection;
   }
 
   /** How many connections or pools exist, for `describe()`. */
   get connections(): number {
-    return this.#slots?.length ?? 0;
+    return this.#use?.slots?.length ?? 0;
   }
 
   /** No new calls will come. */
   leave(): Promise<void> {
-    this.gone = true;
+    this.#state |= GONE;
     return this.drain();
   }
 
   /** Lets running exchanges end and closes; the next call would open anew (a changed transport socket uses this). */
   async drain(): Promise<void> {
-    const connections = (this.#slots ?? []).map((slot) => slot.connection);
-    this.#slots = undefined;
-    if (connections.length === 0) return;
-    this.#draining = [...(this.#draining ?? []), ...connections];
+    const use = this.#use;
+    if (use?.slots === undefined) return;
+    const connections = use.slots.map((slot) => slot.connection);
+    use.slots = undefined;
+    use.draining = [...(use.draining ?? []), ...connections];
     await Promise.all(connections.map((connection) => connection.close()));
-    this.#draining = this.#draining.filter((connection) => !connections.includes(connection));
+    use.draining = use.draining.filter((connection) => !connections.includes(connection));
   }
 
   /** Ends running exchanges at once, also on connections that drain; for a mesh whose time to drain is over. */
   destroy(error: Error): void {
     void this.drain();
-    for (const connection of this.#draining ?? []) connection.destroy?.(error);
+    for (const connection of this.#use?.draining ?? []) connection.destroy?.(error);
+  }
+
+  get #used(): Use {
+    return (this.#use ??= new Use(this.config.host, this.config.port));
   }
 }

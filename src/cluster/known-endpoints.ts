@@ -3,13 +3,13 @@
  * is made only at the first surprise: an update of a hundred thousand endpoints must not cost a hundred thousand strings.
  */
 import type { EndpointConfig } from '../config/endpoints.ts';
+import { addressKey, sameAddress } from '../config/packed-endpoint.ts';
 import type { MeshEndpoint } from './endpoint.ts';
-import { addressOf } from './endpoint.ts';
 
 export class KnownEndpoints {
   readonly #list: readonly MeshEndpoint[];
   #next = 0;
-  #byAddress: Map<string, MeshEndpoint> | undefined;
+  #byAddress: Map<string | number, MeshEndpoint> | undefined;
 
   constructor(list: readonly MeshEndpoint[]) {
     this.#list = list;
@@ -20,13 +20,13 @@ export class KnownEndpoints {
   take(config: EndpointConfig): MeshEndpoint | undefined {
     const next = this.#list[this.#next];
     if (this.#list.length === 0) return undefined;
-    if (next !== undefined && next.port === config.port && next.host === config.host && !next.kept) {
+    if (next !== undefined && !next.kept && sameAddress(next.config, config)) {
       this.#next++;
       next.kept = true;
       return next;
     }
-    this.#byAddress ??= new Map(this.#list.map((endpoint) => [endpoint.address, endpoint]));
-    const found = this.#byAddress.get(addressOf(config.host, config.port));
+    this.#byAddress ??= new Map(this.#list.map((endpoint) => [addressKey(endpoint.config), endpoint]));
+    const found = this.#byAddress.get(addressKey(config));
     if (found === undefined || found.kept) return undefined;
     found.kept = true;
     // Go on behind it: one removal must not make all the others surprises.

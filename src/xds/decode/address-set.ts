@@ -1,28 +1,8 @@
 /** The addresses of one assignment, to find duplicates: open addressing over numbers for IPv4, which nearly all are. */
 
-const EMPTY = -1;
+import type { PackedHost } from '../../config/packed-endpoint.ts';
 
-/** The 32 bits of a dotted quad; -1 for any other text. */
-function parseIpv4(host: string): number {
-  let value = 0;
-  let part = -1;
-  let dots = 0;
-  for (let i = 0; i < host.length; i++) {
-    const code = host.charCodeAt(i);
-    if (code === 46) {
-      if (part < 0 || ++dots > 3) return -1;
-      value = value * 256 + part;
-      part = -1;
-    } else {
-      const digit = code - 48;
-      // A leading zero would make two texts of one address.
-      if (digit < 0 || digit > 9 || part === 0) return -1;
-      part = part < 0 ? digit : part * 10 + digit;
-      if (part > 255) return -1;
-    }
-  }
-  return dots === 3 && part >= 0 ? value * 256 + part : -1;
-}
+const EMPTY = -1;
 
 export class AddressSet {
   #slots = new Float64Array(64).fill(EMPTY);
@@ -30,13 +10,12 @@ export class AddressSet {
   readonly #others = new Set<string>();
 
   /** False when it was there already. */
-  add(host: string, port: number): boolean {
-    const ip = parseIpv4(host);
-    if (ip < 0) {
+  add(host: PackedHost, port: number): boolean {
+    if (typeof host === 'string') {
       const before = this.#others.size;
       return this.#others.add(`${host} ${port}`).size > before;
     }
-    if (!this.#insert(ip * 65_536 + port)) return false;
+    if (!this.#insert((host >>> 0) * 65_536 + port)) return false;
     if (++this.#count * 2 > this.#slots.length) this.#grow();
     return true;
   }

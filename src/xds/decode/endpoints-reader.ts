@@ -3,6 +3,8 @@
  * change the most often. A locality may be absent, as Envoy allows and several control planes send it.
  */
 import type { EndpointConfig, EndpointsConfig, LocalityConfig } from '../../config/endpoints.ts';
+import { EndpointTraits, hostText, PackedEndpoint } from '../../config/packed-endpoint.ts';
+import type { PackedHost } from '../../config/packed-endpoint.ts';
 import { ConfigProblem } from '../../config/resource.ts';
 import type { HealthStatus } from '../../core/endpoint.ts';
 import { AddressSet } from './address-set.ts';
@@ -16,9 +18,16 @@ const DENOMINATORS = [100, 10_000, 1_000_000];
 const MAX_UINT32 = 0xffff_ffff;
 const MAX_PRIORITY = 128;
 const DEFAULT_OVERPROVISIONING = 140;
-const NO_METADATA = new Uint8Array(0);
+const NO_DROPS: EndpointsConfig['dropOverloads'] = Object.freeze([]);
 /** About half a millisecond of work. */
 const ENDPOINTS_PER_STEP = 2048;
+
+const plain = (health: HealthStatus): EndpointTraits => new EndpointTraits('', 1, health, undefined);
+const PLAIN = plain('unknown');
+/** Shared by all assignments. */
+const USUAL: ReadonlyMap<HealthStatus, EndpointTraits> = new Map(
+  HEALTH.map((health) => [health, health === 'unknown' ? PLAIN : plain(health)] as const),
+);
 
 /** One key for both kinds of field in a `switch`: number and wire type. */
 function key(field: number, wireType: number): number {
@@ -51,11 +60,13 @@ export class EndpointsReader {
   #localityIndex = 0;
   #endpointIndex = -1;
   /** Of the endpoint being read. */
-  #host = '';
+  #host: PackedHost = '';
   #port = -1;
   #hostname = '';
   #weightSum = 0;
-  #metadata: Uint8Array = NO_METADATA;
+  /** Of the endpoint before. */
+  #metadata = '';
+  #traits: EndpointTraits = PLAIN;
   readonly #known: KnownEndpoint;
 
   constructor(bytes: Uint8Array, scope: Scope, surveyed: boolean, previous: EndpointsConfig | undefined) {
@@ -90,7 +101,7 @@ export class EndpointsReader {
     return {
       clusterName: this.#clusterName,
       localities: checkedLocalities(this.#localities),
-      dropOverloads: this.#dropOverloads,
+      dropOverloads: this.#dropOverloads.length === 0 ? NO_DROPS : this.#dropOverloads,
       overprovisioningFactor: this.#overprovisioningFactor,
     };
   }
@@ -160,7 +171,8 @@ export class EndpointsReader {
     if (locality !== undefined && this.#localities.some((other) => other.locality === locality && other.priority === priority)) {
       throw this.#problem('locality', `locality "${locality}" is there twice in priority ${priority}`);
     }
-    this.#localities.push({ locality: locality ?? '', priority, weight, endpoints });
+    // A copy has no room to spare: most lists are short.
+    this.#localities.push({ locality: locality ?? '', priority, weight, endpoints: endpoints.slice() });
   }
 
   #localityName(): string {
@@ -199,7 +211,7 @@ export class EndpointsReader {
     this.#hostname = '';
     let weight = 1;
     let health = 0;
-    let metadata: Uint8Array | undefined;
+    let metadata: string | undefined;
     let named = false;
     const outer = wire.enter();
     while (wire.next()) {
@@ -211,7 +223,7 @@ export class EndpointsReader {
           health = wire.uint32();
           break;
         case F3:
-          metadata = wire.slice(this.#metadata);
+          metadata = wire.characters(this.#metadata);
           this.#metadata = metadata;
           break;
         case F4:
@@ -233,21 +245,27 @@ export class EndpointsReader {
       throw this.#problem('load_balancing_weight', 'the weights of the locality add up to more than 4294967295');
     if (this.#port < 0) throw this.#problem('endpoint.address', 'needs a socket_address with port_value');
     this.#claim('endpoint.address');
+    const traits = this.#traitsOf(weight, HEALTH[health] ?? 'unknown', metadata);
     endpoints.push(
-      this.#known.same(endpoints.length, this.#host, this.#port, this.#hostname, weight, HEALTH[health] ?? 'unknown', metadata) ?? {
-        host: this.#host,
-        port: this.#port,
-        hostname: this.#hostname,
-        weight,
-        health: HEALTH[health] ?? 'unknown',
-        metadata,
-      },
+      this.#known.same(endpoints.length, this.#host, this.#port, traits) ?? new PackedEndpoint(this.#host, this.#port, traits),
     );
+  }
+
+  /** Those of the endpoint before, where they are the same. */
+  #traitsOf(weight: number, health: HealthStatus, metadata: string | undefined): EndpointTraits {
+    const hostname = this.#hostname;
+    const before = this.#traits;
+    if (before.same(hostname, weight, health, metadata)) return before;
+    const usual = USUAL.get(health);
+    return (this.#traits = usual?.same(hostname, weight, health, metadata)
+      ? usual
+      : new EndpointTraits(hostname, weight, health, metadata));
   }
 
   /** Rule 38: an address may be there once. */
   #claim(field: string): void {
-    if (!this.#addresses.add(this.#host, this.#port)) throw this.#problem(field, `address ${this.#host}:${this.#port} is there twice`);
+    if (!this.#addresses.add(this.#host, this.#port))
+      throw this.#problem(field, `address ${hostText(this.#host)}:${this.#port} is there twice`);
   }
 
   #endpoint(): void {
@@ -306,11 +324,11 @@ export class EndpointsReader {
     const wire = this.#wire;
     let protocol = 0;
     let port = 0;
-    let host = '';
+    let host: PackedHost = '';
     const outer = wire.enter();
     while (wire.next()) {
       const at = key(wire.field, wire.wireType);
-      if (at === F2) host = wire.text();
+      if (at === F2) host = wire.host();
       else if (at === F3_VARINT) port = wire.uint32();
       else if (at === F4) throw this.#problem(`${field}.socket_address.named_port`, 'only port_value is supported');
       else if (wire.field === 1 && wire.wireType === VARINT) protocol = wire.uint32();

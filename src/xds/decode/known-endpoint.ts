@@ -1,12 +1,10 @@
 /** Finds the object that stood at the same place in the assignment before, if nothing about the endpoint has changed. */
 import type { EndpointConfig, EndpointsConfig } from '../../config/endpoints.ts';
-import type { HealthStatus } from '../../core/endpoint.ts';
+import type { EndpointTraits, PackedHost } from '../../config/packed-endpoint.ts';
+import { PackedEndpoint } from '../../config/packed-endpoint.ts';
 
-function sameBytes(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
-  if (a === b) return true;
-  if (a === undefined || b === undefined || a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
+function isAt(endpoint: EndpointConfig | undefined, host: PackedHost, port: number): endpoint is PackedEndpoint {
+  return endpoint instanceof PackedEndpoint && endpoint.port === port && endpoint.packed === host;
 }
 
 export class KnownEndpoint {
@@ -25,31 +23,22 @@ export class KnownEndpoint {
     this.#shift = 0;
   }
 
-  same(
-    index: number,
-    host: string,
-    port: number,
-    hostname: string,
-    weight: number,
-    health: HealthStatus,
-    metadata: Uint8Array | undefined,
-  ): EndpointConfig | undefined {
+  same(index: number, host: PackedHost, port: number, traits: EndpointTraits): EndpointConfig | undefined {
     const endpoints = this.#endpoints;
     if (endpoints === undefined) return undefined;
     let known = endpoints[index + this.#shift];
-    if (known === undefined || known.port !== port || known.host !== host) {
+    if (!isAt(known, host, port)) {
       // One that left, or one that came: then the rest is found again one place further.
       for (const step of [1, -1]) {
         const beside = endpoints[index + this.#shift + step];
-        if (beside === undefined || beside.port !== port || beside.host !== host) continue;
+        if (!isAt(beside, host, port)) continue;
         this.#shift += step;
         known = beside;
         break;
       }
     }
-    if (known === undefined || known.port !== port || known.host !== host) return undefined;
-    const unchanged =
-      known.weight === weight && known.health === health && known.hostname === hostname && sameBytes(known.metadata, metadata);
-    return unchanged ? known : undefined;
+    const { hostname, weight, health, packedMetadata } = traits;
+    if (!isAt(known, host, port)) return undefined;
+    return known.traits === traits || known.traits.same(hostname, weight, health, packedMetadata) ? known : undefined;
   }
 }

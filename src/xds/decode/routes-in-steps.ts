@@ -29,7 +29,7 @@ function split(bytes: Uint8Array): { readonly hosts: readonly Uint8Array[]; read
       continue;
     }
     if (kept < start) rest.push(bytes.subarray(kept, start));
-    hosts.push(wire.slice(undefined));
+    hosts.push(wire.slice());
     kept = wire.position;
   }
   rest.push(bytes.subarray(kept));

@@ -1,4 +1,5 @@
 /** A cursor over protobuf's wire format, for messages that are too many for objects of every field. Knows no schema. */
+import type { PackedHost } from '../../config/packed-endpoint.ts';
 import { ConfigProblem } from '../../config/resource.ts';
 
 export const VARINT = 0;
@@ -63,19 +64,59 @@ export class WireReader {
     return value;
   }
 
-  /** A view, not a copy; `previous` itself when its bytes are the same, so that equal values are kept once. */
-  slice(previous: Uint8Array | undefined): Uint8Array {
+  /** A view, not a copy. */
+  slice(): Uint8Array {
     const outer = this.enter();
     const { position, end } = this;
-    const same = previous !== undefined && this.#equals(previous, position, end);
-    const value = same ? previous : new Uint8Array(this.#bytes.buffer, this.#bytes.byteOffset + position, end - position);
+    const value = new Uint8Array(this.#bytes.buffer, this.#bytes.byteOffset + position, end - position);
     this.leave(outer);
     return value;
   }
 
-  #equals(other: Uint8Array, start: number, end: number): boolean {
+  /** One character for each byte; `previous` itself when it is the same, so that equal values are kept once. */
+  characters(previous: string): string {
+    const outer = this.enter();
+    const { position, end } = this;
+    const value = this.#equals(previous, position, end) ? previous : this.#bytes.toString('latin1', position, end);
+    this.leave(outer);
+    return value;
+  }
+
+  /** The text of a host; an IPv4 address as a number. */
+  host(): PackedHost {
+    const outer = this.enter();
+    const { position, end } = this;
+    const packed = this.#ipv4(position, end);
+    const value = packed ?? this.#bytes.toString('utf8', position, end);
+    this.leave(outer);
+    return value;
+  }
+
+  /** Undefined for anything but a dotted quad; a leading zero would make two texts of one address. */
+  #ipv4(start: number, end: number): number | undefined {
+    if (end - start > 15) return undefined;
+    let value = 0;
+    let part = -1;
+    let dots = 0;
+    for (let at = start; at < end; at++) {
+      const code = this.#bytes[at] as number;
+      if (code === 46) {
+        if (part < 0 || ++dots > 3) return undefined;
+        value = (value << 8) | part;
+        part = -1;
+        continue;
+      }
+      const digit = code - 48;
+      if (digit < 0 || digit > 9 || part === 0) return undefined;
+      part = part < 0 ? digit : part * 10 + digit;
+      if (part > 255) return undefined;
+    }
+    return dots === 3 && part >= 0 ? (value << 8) | part : undefined;
+  }
+
+  #equals(other: string, start: number, end: number): boolean {
     if (other.length !== end - start) return false;
-    for (let i = 0; i < other.length; i++) if (other[i] !== this.#bytes[start + i]) return false;
+    for (let i = 0; i < other.length; i++) if (other.charCodeAt(i) !== this.#bytes[start + i]) return false;
     return true;
   }
 

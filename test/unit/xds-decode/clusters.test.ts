@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { plain } from '../../support/plain-endpoints.ts';
 import type { ClusterConfig } from '../../../src/config/cluster.ts';
 import { DEFAULT_THRESHOLDS } from '../../../src/config/cluster.ts';
 import { accepted, decode, edsCluster, endpoint, POLICIES, TLS } from './harness.ts';
@@ -39,7 +40,7 @@ describe('a cluster', () => {
       name: 's',
       load_assignment: { endpoints: [{ lb_endpoints: [endpoint(8080, { load_balancing_weight: 3 })] }] },
     });
-    expect(value.discovery).toEqual({
+    expect(plain(value.discovery)).toEqual({
       kind: 'static',
       endpoints: {
         clusterName: 's',
