@@ -4,9 +4,13 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { ATTR } from '../../src/adapters/opentelemetry/attributes.ts';
+import { serve } from '../../src/cli/commands/serve.ts';
+import { parseMisbehaviour } from '../../src/control-plane/misbehave/parse.ts';
+import { DEEDS } from '../../src/control-plane/misbehave/script.ts';
 import { FAILURES } from '../../src/core/failure.ts';
 import { grpcStatusName } from '../../src/core/status.ts';
 import { hostPatterns } from '../../src/matching/host-patterns.ts';
+import { isSnapshot, parseSnapshot } from '../../src/sources/xds-snapshot.ts';
 import { FORWARDED_HEADERS } from '../../src/telemetry/inbound-context.ts';
 import { LEVELS } from '../architecture/rules.ts';
 import { page, PAGES, root, table } from './pages.ts';
@@ -46,6 +50,20 @@ test('options.md has every option of createMesh', () => {
   const options = [...body.matchAll(/^ {2}readonly (\w+)\?:/gm)].map(([, name]) => name);
   expect(options.length).toBeGreaterThan(5);
   expect(table('docs/reference/options.md', 'Option').map(([name]) => name)).toEqual(options);
+});
+
+test('serve.md has every option of the command, and every deed of a misbehave file', () => {
+  expect(table('docs/reference/serve.md', 'Option').map(([name]) => name)).toEqual(serve.options.map(([name]) => name));
+  expect(table('docs/reference/serve.md', 'Deed')).toEqual(Object.entries(DEEDS).map(([deed, { doc }]) => [deed, doc]));
+  const common = ['do', 'on', 'node', 'after', 'times', 'for', 'repair'];
+  expect(table('docs/reference/serve.md', 'Key').map(([name]) => name)).toEqual(common);
+});
+
+test('the files of serve.md are valid', () => {
+  const [snapshot, script] = page('docs/reference/serve.md').blocks.filter(({ language }) => language === 'yaml');
+  expect(isSnapshot(snapshot?.code ?? '')).toBe(true);
+  expect(parseSnapshot(snapshot?.code ?? '', 'snapshot.yaml')).toMatchObject({ ok: true });
+  expect(parseMisbehaviour(script?.code ?? '', 'misbehave.yaml')).toMatchObject({ ok: true });
 });
 
 test('options.md has every environment variable', () => {

@@ -83,3 +83,31 @@ test('serve: a file that is not there, and one that is wrong', async () => {
   expect(await wrong.exit).toBe(1);
   expect(wrong.output).toMatch(/bad\.yaml:2:1: hosts: unknown key "hosts"/);
 });
+
+test('serve: a snapshot, a view, a token, and a script that is changed while it runs', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'inmesh-test-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const path = (name: string, text: string): string => {
+    writeFileSync(join(folder, name), text);
+    return join(folder, name);
+  };
+  const cluster = '{ "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster, name: a }';
+  const snapshot = path('snapshot.yaml', `resources: [${cluster}]\nnodes: { n: { resources: [] } }\n`);
+  const script = path('script.yaml', 'misbehave: [{ do: duplicate }]\n');
+  const view = `web-*=${path('web.yaml', FILE)}`;
+  const program = new Program('serve', snapshot, '--port', '0', '--view', view, '--token', 't0p', '--misbehave', script, '--lrs');
+  await program.until(/file {3}\S+snapshot\.yaml: 1 resource; 1 node with resources of their own\n {2}view {3}web-\*=\S+web\.yaml\n/);
+  await program.until(/token {2}expected in "authorization"/);
+  await program.until(/Ctrl\+C/);
+  expect(program.output).not.toContain('t0p');
+  writeFileSync(script, 'misbehave: [{ do: duplicate }, { do: silence }]\n');
+  await program.until(/misbehaving anew: 2 steps of \S+script\.yaml\n/);
+  writeFileSync(script, 'misbehave: [{ do: dance }]\n');
+  await program.until(
+    /script\.yaml is invalid; the last good one goes on\n\S+script\.yaml:1:19: misbehave\[0\]\.do: "dance" is not one of/,
+  );
+  writeFileSync(snapshot, `resources: [${cluster.replace('name: a', 'name: b')}]\n`);
+  await program.until(/reloaded \S+snapshot\.yaml in \d+\.\d ms: 2 clusters\n/);
+  program.child.kill('SIGINT');
+  expect(await program.exit).toBe(0);
+});

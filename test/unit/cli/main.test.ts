@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { Terminal } from '../../../src/cli/command.ts';
 import { COMMANDS, main } from '../../../src/cli/main.ts';
-import { describeNack, describeUpdate } from '../../../src/cli/commands/serve.ts';
+import { describeLoad, describeNack, describeUpdate } from '../../../src/cli/serve-text.ts';
 import { editDistance, nearest } from '../../../src/sources/mesh-yaml/nearest.ts';
 
 async function run(...args: readonly string[]): Promise<{ code: number; out: string; error: string }> {
@@ -67,6 +67,11 @@ describe('inmesh', () => {
     [['serve', 'a.yaml', 'b.yaml'], /one file is served, not 2/],
     [['serve', 'a.yaml', '--port', '70000'], /--port 70000 is not a port/],
     [['serve', 'a.yaml', '--port', 'x'], /--port x is not a port/],
+    [['serve', '--tls', 'yes'], /--tls yes is not one of server, mutual/],
+    [['serve', '--certificates', 'none'], /--certificates none is not one of provider, inline, sds/],
+    [['serve', '--view', 'web'], /--view web is not NODE=FILE/],
+    [['serve', '--lrs-interval', '5'], /--lrs-interval 5 is not a duration/],
+    [['serve', '--token-header', 'x-token'], /--token-header needs --token/],
   ])('%j is a wrong usage', async (args, message) => {
     const result = await run(...args);
     expect(result.code).toBe(2);
@@ -85,6 +90,22 @@ describe('what serve says', () => {
       'reloaded mesh.yaml in 3.1 ms: 1 route configuration, 2 clusters\n',
     );
     expect(describeUpdate('mesh.yaml', { ok: true, changed: [], ms: 1 })).toBe('reloaded mesh.yaml in 1.0 ms: nothing\n');
+    expect(describeUpdate('s.yaml', { ok: true, changed: [], others: 2, ms: 1 })).toBe(
+      'reloaded s.yaml in 1.0 ms: 2 resources of other types\n',
+    );
+  });
+
+  test('of a load report', () => {
+    const locality = { region: 'r', zone: 'z', subZone: '', priority: 0, issued: 5, successful: 3, errors: 1, inProgress: 1 };
+    const localities = [
+      { ...locality, metrics: [], endpoints: [] },
+      { ...locality, metrics: [], endpoints: [] },
+    ];
+    const cluster = { cluster: 'a', service: '', localities, dropped: 2, droppedBy: {}, intervalMs: 1500 };
+    expect(describeLoad({ nodeId: 'web', at: 0, clusters: [cluster, { ...cluster, cluster: 'b', localities: [], dropped: 0 }] })).toBe(
+      'load from web: a 10 calls, 6 ok, 2 failed, 2 in flight, 2 dropped in 1.5 s; b 0 calls, 0 ok, 0 failed, 0 in flight in 1.5 s\n',
+    );
+    expect(describeLoad({ nodeId: 'web', at: 0, clusters: [] })).toBe('load from web: nothing\n');
   });
 
   test('of a refusal', () => {
