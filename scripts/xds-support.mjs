@@ -41,6 +41,13 @@ Where gRPC and Envoy disagree on what is valid:
 | Locality weight 0 | left out | left out | rejects |
 | Endpoint address that is a name | accepted | accepted (Go) | rejects |
 | Domain twice | rejects | accepted | rejects |
+| Endpoint address twice in an assignment | rejects | rejects | the second is left out |
+| A gap in the priorities | rejects | rejects | accepted |
+| Endpoint on a pipe or an internal listener | left out, recorded | rejects | accepted |
+| Listener on UDP, a pipe or internal | accepted, recorded, serves nobody | rejects | accepted |
+| HTTP filter that is not known, outbound socket listener | passed over, recorded | rejects | rejects |
+| Override on a route of a filter that is not known | passed over, recorded | rejects | rejects |
+| Cluster of a type that does not run here (DNS, aggregate) | accepted, recorded, its calls fail | rejects or runs | runs |
 | Listener filters, \`use_original_dst\` | known ones recorded | reject | accepted |
 | Network filter before the connection manager, inbound | rejects | rejects | runs |
 | Cluster without a validation context in its TLS | accepted, not verified | rejects | accepted, not verified |

@@ -7,8 +7,9 @@ import type { Command, Terminal } from './command.ts';
 import { commandHelp, usageText, UsageProblem } from './command.ts';
 import { demo } from './commands/demo.ts';
 import { serve } from './commands/serve.ts';
+import { xdsCheck } from './commands/xds-check.ts';
 
-export const COMMANDS: readonly Command[] = [demo, serve];
+export const COMMANDS: readonly Command[] = [demo, serve, xdsCheck];
 
 function help(): string {
   const width = Math.max(...COMMANDS.map(({ name }) => name.length));
@@ -40,7 +41,7 @@ function version(): string {
 export async function main(args: readonly string[], terminal: Terminal): Promise<number> {
   const [name, ...rest] = args;
   if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
-    const asked = name === 'help' ? COMMANDS.find((command) => command.name === rest[0]) : undefined;
+    const asked = name === 'help' ? findCommand(rest)?.command : undefined;
     terminal.out(asked === undefined ? help() : commandHelp(asked));
     return name === undefined ? 2 : 0;
   }
@@ -48,28 +49,42 @@ export async function main(args: readonly string[], terminal: Terminal): Promise
     terminal.out(`${version()}\n`);
     return 0;
   }
-  const command = COMMANDS.find((candidate) => candidate.name === name);
-  if (command === undefined) {
+  const found = findCommand(args);
+  if (found === undefined) {
     const kind = name.startsWith('-') ? 'option' : 'command';
+    // Of a group of commands, the word behind it is the wrong one.
+    const group = COMMANDS.filter((known) => known.name.startsWith(`${name} `));
+    const asked = group.length > 0 && rest[0] !== undefined ? `${name} ${rest[0]}` : name;
+    const known = group.length > 0 ? group : COMMANDS;
     terminal.error(
-      `inmesh: unknown ${kind} "${name}". ${suggest(name, [...COMMANDS.map((known) => known.name), '--help', '--version'], 'Known')}\n`,
+      `inmesh: unknown ${kind} "${asked}". ${suggest(asked, [...known.map((command) => command.name), '--help', '--version'], 'Known')}\n`,
     );
     return 2;
   }
-  if (rest.includes('--help') || rest.includes('-h')) {
+  const { command, after } = found;
+  if (after.includes('--help') || after.includes('-h')) {
     terminal.out(commandHelp(command));
     return 0;
   }
   try {
-    return await command.run(rest, terminal);
+    return await command.run(after, terminal);
   } catch (error) {
     if (!isUsageProblem(error)) {
-      terminal.error(`inmesh ${name}: ${error instanceof Error ? error.message : String(error)}\n`);
+      terminal.error(`inmesh ${command.name}: ${error instanceof Error ? error.message : String(error)}\n`);
       return 1;
     }
-    terminal.error(`inmesh ${name}: ${usageText(error)}\nSee inmesh ${name} --help.\n`);
+    terminal.error(`inmesh ${command.name}: ${usageText(error)}\nSee inmesh ${command.name} --help.\n`);
     return 2;
   }
+}
+
+/** The command that the words begin with (`serve`, `xds check`), and what stands behind it. */
+function findCommand(args: readonly string[]): { readonly command: Command; readonly after: readonly string[] } | undefined {
+  for (const command of COMMANDS) {
+    const words = command.name.split(' ');
+    if (words.every((word, index) => args[index] === word)) return { command, after: args.slice(words.length) };
+  }
+  return undefined;
 }
 
 /** Ours, and those of `parseArgs`. */

@@ -18,6 +18,10 @@ export const WITHOUT_EFFECT: FilterFactory<unknown> = {
     `${PREFIX}.fault.v3.HTTPFault`,
     `${PREFIX}.health_check.v3.HealthCheck`,
     `${PREFIX}.header_to_metadata.v3.Config`,
+    // Istio's own: what its telemetry tells of peers, and which ALPN a sidecar offers.
+    'type.googleapis.com/io.istio.http.peer_metadata.Config',
+    'type.googleapis.com/stats.PluginConfig',
+    'type.googleapis.com/istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig',
     `${PREFIX}.stateful_session.v3.StatefulSession`,
     `${PREFIX}.stateful_session.v3.StatefulSessionPerRoute`,
   ],

@@ -74,6 +74,12 @@ const PRINTS: Readonly<Record<string, readonly RegExp[]>> = {
     /GRPC_XDS_BOOTSTRAP=\S+bootstrap-app\.json/,
     /stopped/,
   ],
+  'npx inmesh xds check --help': [/Usage: inmesh xds check FILE/],
+  'npx inmesh xds check examples/xds-check/resources.yaml --unsupported': [
+    /accepted Cluster reviews/,
+    /without effect: Cluster preconnect_policy \(1\)/,
+    /1 file, 2 resources: 2 accepted, 0 rejected/,
+  ],
   'npx inmesh serve --help': [/Usage: inmesh serve/, /Example:\n/],
 };
 

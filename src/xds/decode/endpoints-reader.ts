@@ -67,6 +67,8 @@ export class EndpointsReader {
   /** Of the endpoint before. */
   #metadata = '';
   #traits: EndpointTraits = PLAIN;
+  /** The endpoint at hand has an address that is none of a TCP socket. */
+  #elsewhere = false;
   readonly #known: KnownEndpoint;
 
   constructor(bytes: Uint8Array, scope: Scope, surveyed: boolean, previous: EndpointsConfig | undefined) {
@@ -209,6 +211,7 @@ export class EndpointsReader {
     this.#host = '';
     this.#port = -1;
     this.#hostname = '';
+    this.#elsewhere = false;
     let weight = 1;
     let health = 0;
     let metadata: string | undefined;
@@ -238,7 +241,7 @@ export class EndpointsReader {
       }
     }
     wire.leave(outer);
-    if (named) return;
+    if (named || this.#elsewhere) return;
     this.#weightSum += weight;
     if (weight === 0) throw this.#problem('load_balancing_weight', 'must not be 0');
     if (this.#weightSum > MAX_UINT32)
@@ -302,8 +305,10 @@ export class EndpointsReader {
         wire.skip();
         continue;
       }
+      const before = this.#elsewhere;
       this.#address('endpoint.additional_addresses');
-      this.#claim('endpoint.additional_addresses');
+      if (this.#elsewhere === before) this.#claim('endpoint.additional_addresses');
+      this.#elsewhere = before;
     }
     wire.leave(outer);
     this.#host = host;
@@ -314,8 +319,14 @@ export class EndpointsReader {
     const wire = this.#wire;
     const outer = wire.enter();
     while (wire.next()) {
-      if (key(wire.field, wire.wireType) !== F1) throw this.#problem(field, 'only a socket_address is supported');
-      this.#socketAddress(field);
+      if (key(wire.field, wire.wireType) === F1) {
+        this.#socketAddress(field);
+        continue;
+      }
+      // A pipe, or an internal listener of Envoy: this endpoint is left out, the others stay.
+      this.#elsewhere = true;
+      this.#note(`endpoints[].lb_endpoints[].${field}=${wire.field === 2 ? 'pipe' : 'envoy_internal_address'}`);
+      wire.skip();
     }
     wire.leave(outer);
   }
@@ -337,7 +348,8 @@ export class EndpointsReader {
     wire.leave(outer);
     if (protocol !== 0) throw this.#problem(`${field}.socket_address.protocol`, 'only TCP is supported');
     if (host === '') throw this.#problem(`${field}.socket_address.address`, 'must not be empty');
-    if (port < 1 || port > 65_535) throw this.#problem(`${field}.socket_address.port_value`, `${port} is not a port`);
+    // Envoy takes port 0; nobody listens there, so calls fail to connect.
+    if (port > 65_535) throw this.#problem(`${field}.socket_address.port_value`, `${port} is not a port`);
     this.#host = host;
     this.#port = port;
   }

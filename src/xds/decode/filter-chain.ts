@@ -17,6 +17,8 @@ const SOURCE_TYPES = ['any', 'same-ip-or-loopback', 'external'] as const;
 const OBSERVING_FILTERS: ReadonlySet<string> = new Set([
   'envoy.tcp.metadataexchange.config.MetadataExchange',
   'io.istio.network.metadata_exchange.Config',
+  // Writes down who the peer is; rules that read it are rules by metadata, which reject.
+  'io.istio.network.authn.Config',
 ]);
 
 export interface ListenerSurroundings {

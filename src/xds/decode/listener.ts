@@ -52,6 +52,15 @@ function address(message: Listener): { readonly host: string; readonly port: num
   return { host: value.address, port: value.portSpecifier.value };
 }
 
+/** What kind of address it is that no TCP server of ours can have: UDP (HTTP/3), a pipe, an internal listener; undefined for the others. */
+function foreignAddress(message: Listener): string | undefined {
+  if (message.listenerSpecifier.case === 'internalListener') return 'internal_listener';
+  const chosen = message.address?.address;
+  if (chosen?.case === 'pipe') return 'address.pipe';
+  if (chosen?.case === 'envoyInternalAddress') return 'address.envoy_internal_address';
+  return chosen?.case === 'socketAddress' && (chosen.value.protocol as number) === 1 ? 'address.socket_address.protocol' : undefined;
+}
+
 function apiListener(message: Listener, scope: Scope): ListenerConfig | undefined {
   if (message.apiListener === undefined) return undefined;
   const path = 'api_listener.api_listener';
@@ -67,8 +76,14 @@ function apiListener(message: Listener, scope: Scope): ListenerConfig | undefine
 export function listener(message: Listener, scope: Scope): ListenerConfig {
   const api = apiListener(message, scope);
   if (api !== undefined) return api;
-  const bound = address(message);
   const direction = enumName(['unspecified', 'inbound', 'outbound'], message.trafficDirection, 'traffic_direction');
+  const elsewhere = foreignAddress(message);
+  if (elsewhere !== undefined) {
+    // Nobody binds or calls it here; a server that asked for it by name refuses connections, since it has no address and no chains.
+    scope.unsupported(elsewhere);
+    return { name: message.name, api: undefined, address: undefined, direction, filterChains: [], defaultFilterChain: undefined };
+  }
+  const bound = address(message);
   const lenient = direction === 'outbound';
   const around: ListenerSurroundings = { direction: direction === 'unspecified' ? 'any' : direction, lenient };
   listenerFilters(message.listenerFilters, scope, lenient);

@@ -58,7 +58,7 @@ describe('clusters (§4.5)', () => {
     [
       'Envoy',
       'STATIC with a bad endpoint',
-      { name: 'c', load_assignment: { endpoints: [{ lb_endpoints: [endpoint(0)] }] } },
+      { name: 'c', load_assignment: { endpoints: [{ lb_endpoints: [endpoint(70_000)] }] } },
       'load_assignment.endpoints[0].lb_endpoints[0].endpoint.address.socket_address.port_value',
     ],
     ['28', 'CLUSTER_PROVIDED', edsCluster({ lb_policy: 'CLUSTER_PROVIDED' }), 'lb_policy'],

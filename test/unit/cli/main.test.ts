@@ -21,7 +21,8 @@ describe('inmesh', () => {
   test.each([[['--help']], [['-h']], [['help']]])('%s shows every command', async (args) => {
     const { code, out, error } = await run(...args);
     expect([code, error]).toEqual([0, '']);
-    for (const { name, summary } of COMMANDS) expect(out).toContain(`  ${name}`.padEnd(9) + summary);
+    const width = Math.max(...COMMANDS.map(({ name }) => name.length)) + 4;
+    for (const { name, summary } of COMMANDS) expect(out).toContain(`  ${name}`.padEnd(width) + summary);
     expect(out).toMatch(/Example:\n {2}npx inmesh/);
   });
 
@@ -38,9 +39,9 @@ describe('inmesh', () => {
     '%s --help has usage, options and an example',
     async (name, command) => {
       for (const args of [
-        [name, '--help'],
-        [name, 'x', '-h'],
-        ['help', name],
+        [...name.split(' '), '--help'],
+        [...name.split(' '), 'x', '-h'],
+        ['help', ...name.split(' ')],
       ]) {
         const { code, out } = await run(...args);
         expect(code).toBe(0);
@@ -54,7 +55,7 @@ describe('inmesh', () => {
 
   test.each([
     ['sevre', 2, /unknown command "sevre"\. Did you mean "serve"\?/],
-    ['zzzzzzzz', 2, /unknown command "zzzzzzzz"\. Known: demo, serve, --help, --version\./],
+    ['zzzzzzzz', 2, /unknown command "zzzzzzzz"\. Known: demo, serve, xds check, --help, --version\./],
     ['--verison', 2, /unknown option "--verison"\. Did you mean "--version"\?/],
   ])('%s', async (arg, code, message) => {
     const result = await run(arg);
