@@ -8,10 +8,11 @@ import type { PackedHost } from '../../config/packed-endpoint.ts';
 import { ConfigProblem } from '../../config/resource.ts';
 import type { HealthStatus } from '../../core/endpoint.ts';
 import { AddressSet } from './address-set.ts';
+import { F1, F2, F2_VARINT, F3, F3_VARINT, F4, F5, F5_VARINT, F6, F7, F8, key } from './endpoints-keys.ts';
 import { KnownEndpoint } from './known-endpoint.ts';
 import { checkedLocalities } from './localities.ts';
 import type { Scope } from './scope.ts';
-import { BYTES, VARINT, WireReader } from './wire.ts';
+import { VARINT, WireReader } from './wire.ts';
 
 const HEALTH: readonly HealthStatus[] = ['unknown', 'healthy', 'unhealthy', 'draining', 'timeout', 'degraded'];
 const DENOMINATORS = [100, 10_000, 1_000_000];
@@ -28,22 +29,6 @@ const PLAIN = plain('unknown');
 const USUAL: ReadonlyMap<HealthStatus, EndpointTraits> = new Map(
   HEALTH.map((health) => [health, health === 'unknown' ? PLAIN : plain(health)] as const),
 );
-
-/** One key for both kinds of field in a `switch`: number and wire type. */
-function key(field: number, wireType: number): number {
-  return (field << 3) | wireType;
-}
-const F1 = key(1, BYTES);
-const F2 = key(2, BYTES);
-const F2_VARINT = key(2, VARINT);
-const F3 = key(3, BYTES);
-const F3_VARINT = key(3, VARINT);
-const F4 = key(4, BYTES);
-const F5 = key(5, BYTES);
-const F5_VARINT = key(5, VARINT);
-const F6 = key(6, BYTES);
-const F7 = key(7, BYTES);
-const F8 = key(8, BYTES);
 
 export class EndpointsReader {
   readonly #wire: WireReader;
