@@ -12,10 +12,13 @@ const SUFFIX = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
 export interface LazyModules {
   './adapters/undici/index': typeof import('./adapters/undici/index.ts');
   './adapters/grpc/index': typeof import('./adapters/grpc/index.ts');
+  './adapters/grpc/call-credentials': typeof import('./adapters/grpc/call-credentials.ts');
+  './adapters/rest/index': typeof import('./adapters/rest/index.ts');
   './adapters/node-http/index': typeof import('./adapters/node-http/index.ts');
   './adapters/opentelemetry/index': typeof import('./adapters/opentelemetry/index.ts');
   './security/tls-context': typeof import('./security/tls-context.ts');
   './sources/mesh-yaml-source': typeof import('./sources/mesh-yaml-source.ts');
+  './sources/config-file-transport': typeof import('./sources/config-file-transport.ts');
   './sources/envoy-yaml': typeof import('./sources/envoy-yaml.ts');
   './xds/decode/endpoint-metadata': typeof import('./xds/decode/endpoint-metadata.ts');
   './xds/bootstrap': typeof import('./xds/bootstrap.ts');

@@ -23,7 +23,7 @@ import type { IncludeRule } from './mesh.ts';
 import { MeshEngine } from './mesh.ts';
 import { LateTls } from './late-tls.ts';
 import { withControlPlane } from './control-plane-option.ts';
-import { controlPlaneTransport } from './control-plane-transport.ts';
+import { controlPlaneTransport, restTransport } from './control-plane-transport.ts';
 import type { MeshOptions } from './options.ts';
 import { checkOptions, includeFromEnvironment } from './options.ts';
 import { protocolFromEnvironment, withProtocol } from './protocol.ts';
@@ -172,6 +172,9 @@ async function openXds({ bootstrap, options, subscription, lastGood }: XdsStart,
           log: logger,
           background: true,
         }),
+      restTransport: (server, source) =>
+        restTransport(server, source, { providers: bootstrap.certificateProviders, clock, random, log: logger, background: true }),
+      pathTransport: (source) => load('./sources/config-file-transport').createConfigFileTransport(source, { clock, log: logger }),
       types: RESOURCE_TYPES,
       decode: { filters, lbPolicies },
       clock,

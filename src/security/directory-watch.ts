@@ -7,6 +7,9 @@ import type { FSWatcher } from 'node:fs';
 import { basename, dirname, resolve } from 'node:path';
 import type { Closable } from '../core/scope.ts';
 
+/** `rename`: something came, went or was moved; `change`: something was written. */
+export type WatchEvent = 'rename' | 'change';
+
 interface Watched {
   readonly inode: string;
   readonly watcher: FSWatcher;
@@ -15,13 +18,13 @@ interface Watched {
 export class DirectoryWatch implements Closable {
   readonly #paths: readonly string[];
   readonly #extra: readonly string[];
-  readonly #onHint: () => void;
+  readonly #onHint: (event: WatchEvent) => void;
   readonly #watched = new Map<string, Watched>();
   readonly #names = new Set<string>();
   #closed = false;
 
   /** `directories`: more of them to watch (`watched_directory`); there every event counts. */
-  constructor(paths: readonly string[], directories: readonly string[], onHint: () => void) {
+  constructor(paths: readonly string[], directories: readonly string[], onHint: (event: WatchEvent) => void) {
     this.#paths = paths.map((path) => resolve(path));
     this.#extra = directories.map((path) => resolve(path));
     this.#onHint = onHint;
@@ -62,9 +65,9 @@ export class DirectoryWatch implements Closable {
     if (inode === '') return;
     const everything = this.#extra.includes(directory);
     try {
-      const watcher = watch(directory, { persistent: false }, (_event, name) => {
+      const watcher = watch(directory, { persistent: false }, (event, name) => {
         // Hidden names beginning with two dots are how Kubernetes swaps a volume.
-        if (everything || name === null || name.startsWith('..') || this.#names.has(name)) this.#onHint();
+        if (everything || name === null || name.startsWith('..') || this.#names.has(name)) this.#onHint(event);
       });
       watcher.on('error', () => this.#forget(directory));
       this.#watched.set(directory, { inode, watcher });

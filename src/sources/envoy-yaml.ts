@@ -2,8 +2,8 @@
 import { parseDocument } from 'yaml';
 import { MeshError } from '../core/errors.ts';
 
-/** JSON is YAML too. Throws `ERR_MESH_BOOTSTRAP` with line and column. */
-export function parseEnvoyYaml(text: string, path: string): unknown {
+/** JSON is YAML too. Throws `ERR_MESH_BOOTSTRAP` with line and column; `what` begins the message. */
+export function parseEnvoyYaml(text: string, path: string, what = 'xDS bootstrap'): unknown {
   const document = parseDocument(text, { prettyErrors: true, version: '1.2', merge: true });
   const [error] = document.errors;
   if (error !== undefined) {
@@ -11,7 +11,7 @@ export function parseEnvoyYaml(text: string, path: string): unknown {
     // Only the first line of the message: what follows quotes the text.
     const [reason = ''] = error.message.split(/ at line | *\n/);
     const where = place === undefined ? path : `${path}:${place.line}:${place.col}`;
-    throw new MeshError('ERR_MESH_BOOTSTRAP', `xDS bootstrap ${where}: not YAML: ${reason}`, { cure: 'Mend the syntax there' });
+    throw new MeshError('ERR_MESH_BOOTSTRAP', `${what} ${where}: not YAML: ${reason}`, { cure: 'Mend the syntax there' });
   }
   return document.toJS({ maxAliasCount: 1000 }) as unknown;
 }

@@ -7,12 +7,13 @@ import { TYPE_URLS } from '../config/resource.ts';
 import type { AnyMessage } from '../core/extension.ts';
 import type { Environment } from '../core/environment.ts';
 import { ProtoProblem, jsonToAny, knows } from '../proto/any.ts';
+import { withKnownTypes } from '../proto/discovery-json.ts';
 import type { JsonRecord } from './bootstrap-json.ts';
 import { deepFreeze, readNode } from './bootstrap-node.ts';
 import { EnvoyClusters } from './envoy-clusters.ts';
 import { ProtoFields } from './envoy-fields.ts';
 import { dynamicResources } from './envoy-sources.ts';
-import { BootstrapSecrets, PROTO_CURE, withKnownTypes } from './envoy-tls.ts';
+import { BootstrapSecrets, PROTO_CURE } from './envoy-tls.ts';
 import type { ParseDocument } from './envoy-tls.ts';
 
 export interface EnvoyBootstrapOptions {
@@ -77,7 +78,7 @@ function resource(typeUrl: string, fields: ProtoFields): readonly AnyMessage[] {
     return [];
   }
   try {
-    return [jsonToAny({ ...(withKnownTypes(fields.raw, knows) as JsonRecord), '@type': typeUrl })];
+    return [jsonToAny({ ...(withKnownTypes(fields.raw) as JsonRecord), '@type': typeUrl })];
   } catch (error) {
     if (error instanceof ProtoProblem) throw fields.problem('', `cannot be read: ${error.message}`, PROTO_CURE);
     throw error;

@@ -8,7 +8,6 @@ import type { UpstreamTlsConfig } from '../config/tls.ts';
 import { ProtoProblem, jsonToMessage, unpack } from '../proto/any.ts';
 import type { JsonObject } from '../proto/any.ts';
 import type { TransportSocket } from '../proto/gen/envoy/config/core/v3/base_pb.js';
-import { isRecord } from './bootstrap-json.ts';
 import type { JsonRecord } from './bootstrap-json.ts';
 import { Scope } from './decode/scope.ts';
 import { upstreamTls } from './decode/tls.ts';
@@ -137,14 +136,3 @@ function without(record: JsonRecord, key: string): JsonRecord {
 function camel(name: string): string {
   return name.replaceAll(/_([a-z])/g, (_all, letter: string) => letter.toUpperCase());
 }
-
-/** Messages in `Any`s whose type inmesh has no schema for become a `TypedStruct`, so that they count as that type and nothing is lost. */
-export function withKnownTypes(value: unknown, knows: (typeUrl: string) => boolean): unknown {
-  if (Array.isArray(value)) return value.map((item: unknown) => withKnownTypes(item, knows));
-  if (!isRecord(value)) return value;
-  const { '@type': typeUrl, ...rest } = value;
-  if (typeof typeUrl === 'string' && !knows(typeUrl)) return { '@type': TYPED_STRUCT, typeUrl, value: rest };
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withKnownTypes(inner, knows)]));
-}
-
-const TYPED_STRUCT = 'type.googleapis.com/xds.type.v3.TypedStruct';

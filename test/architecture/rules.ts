@@ -59,6 +59,7 @@ export const EXTRA_EDGES: readonly (readonly [from: RegExp, to: RegExp, why: str
 /** adapters/* see core/ and their library only; these are the exceptions. */
 export const ADAPTER_EXTRAS: readonly (readonly [from: RegExp, to: RegExp])[] = [
   [/^src\/adapters\/grpc\//, /^src\/(proto\/|config\/bootstrap\.ts)/],
+  [/^src\/adapters\/rest\//, /^src\/proto\//],
   [/^src\/adapters\/opentelemetry\//, /^src\/telemetry\//],
 ];
 
