@@ -22,6 +22,7 @@ const FILES = [
   'envoy/service/status/v3/csds.proto',
   'envoy/service/secret/v3/sds.proto',
   'envoy/service/runtime/v3/rtds.proto',
+  'envoy/service/runtime/v3/rtds.proto',
   // The resources
   'envoy/config/listener/v3/listener.proto',
   'envoy/config/route/v3/route.proto',

@@ -1,4 +1,5 @@
 /** `mesh.describe()`: the running mesh as plain data, the content of CSDS (gRFC A40) and more; serialisable as JSON. */
+import type { RuntimeValue } from './config/runtime.ts';
 import type { SourceDescription } from './config/resource.ts';
 import type { MeshCluster } from './cluster/cluster.ts';
 import type { IncludeRule, MeshEngine } from './mesh.ts';
@@ -17,6 +18,8 @@ export interface MeshDescription {
   readonly callsInFlight: number;
   /** Where configuration comes from: connection, every resource with version, status and error, every field that has no effect. */
   readonly source: SourceDescription | undefined;
+  /** Values of the runtime in force; absent where there are no layers. */
+  readonly runtime?: Readonly<Record<string, RuntimeValue>>;
   readonly listeners: readonly ListenerDescription[];
   readonly clusters: readonly ClusterDescription[];
   /** One entry per route and cluster, out and in: see docs/reference/metrics.md. */
@@ -89,6 +92,7 @@ export function describe(engine: MeshEngine): MeshDescription {
     hosts: [...engine.asked].map(([authority, lookedUp]) => describeHost(engine, authority, lookedUp)),
     callsInFlight: engine.active,
     source: engine.source?.describe(),
+    ...(engine.runtime && { runtime: engine.runtime.runtime.values }),
     listeners: Array.from(engine.roots?.values() ?? [], (root) => ({
       name: root.name,
       status: root.status,

@@ -11,6 +11,7 @@ import type { Random } from './core/random.ts';
 import type { TargetLabels } from './core/target.ts';
 import type { ClientSecurity, ServerSecurity } from './core/tls.ts';
 import type { MeshCluster } from './cluster/cluster.ts';
+import type { RuntimeLayer } from './runtime-layers.ts';
 import type { CallCounters } from './telemetry/call-metrics.ts';
 
 /** TLS contexts as the mesh needs them (security/tls-context.ts). */
@@ -48,4 +49,6 @@ export interface MeshParts {
   readonly startTimeoutMs: number;
   /** Clusters are asked for when a call first chooses them, not when a route names them; default false. */
   readonly clustersOnDemand?: boolean;
+  /** Layers of the runtime, later ones win; absent: there is none, and defaults count. */
+  readonly runtime?: readonly RuntimeLayer[];
 }

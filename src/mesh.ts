@@ -31,6 +31,7 @@ import type { IncludeRule, MeshParts, TlsSupply } from './mesh-parts.ts';
 import type { PlanDeps } from './plan.ts';
 import type { Lookup, Root } from './roots.ts';
 import { Asked, Roots } from './roots.ts';
+import { RuntimeLayers } from './runtime-layers.ts';
 import { Patience, Waiter, Waiters } from './waiters.ts';
 
 export type { IncludeRule, MeshParts, TelemetrySupply, TlsSupply } from './mesh-parts.ts';
@@ -47,6 +48,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
   source: ConfigSource | undefined;
   roots: Roots | undefined;
   clusters: Clusters | undefined;
+  runtime: RuntimeLayers | undefined;
   /** Why no source could be attached; calls to included hosts fail with it. */
   problem = '';
   include: HostPatterns | undefined;
@@ -109,8 +111,12 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
         changed: () => this.#lane.run(() => this.roots?.sync()),
       }),
     );
+    const layers = this.parts.runtime ?? [];
+    const runtime = layers.length === 0 ? undefined : new RuntimeLayers(layers);
+    this.runtime = runtime;
     const plan: PlanDeps = {
       deps,
+      ...(runtime && { runtime: runtime.runtime }),
       demands,
       clusters,
       filters: new FilterChain(this.parts.filters, deps),
@@ -119,12 +125,14 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     };
     this.include = include;
     this.#tls = tls;
-    const roots = new Roots(source, this.clusters, plan, () => this.#changed(), this.asked);
+    const roots = new Roots(source, this.clusters, plan, () => this.#changed(), this.asked, runtime?.keys);
+    runtime?.refresh(source);
     this.roots = roots;
     source.onChange((changes) =>
       this.#lane.run(() => {
         // Before the clusters, which may be made in this step and must find the secrets of now.
         if (changes === undefined || changes.some(({ kind }) => kind === 'secret')) tls.refresh?.();
+        if (changes === undefined || changes.some(({ kind }) => kind === 'runtime')) runtime?.refresh(source);
         roots.sync(changes);
         if (demands.answered()) this.#waiters.wake();
       }),
@@ -132,6 +140,8 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     for (const host of include === undefined ? [] : exactHosts(include.patterns))
       for (const name of source.candidates(host)) roots.demand(name);
     for (const name of include === undefined ? source.listeners() : []) roots.demand(name);
+    // Layers are asked for although no listener may be yet.
+    if (runtime !== undefined) roots.sync();
     this.#changed();
   }
 

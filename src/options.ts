@@ -18,6 +18,8 @@ import type { ControlPlaneOptions } from './control-plane-option.ts';
 import { checkControlPlane } from './control-plane-option.ts';
 import { PROTOCOLS } from './protocol.ts';
 import type { ProtocolOption } from './protocol.ts';
+import { checkRuntime } from './runtime-layers.ts';
+import type { RuntimeOption } from './runtime-layers.ts';
 import type { SubscribeStyle } from './subscription.ts';
 import { checkRouteNames, checkStyles } from './subscription.ts';
 
@@ -58,6 +60,11 @@ export interface MeshOptions {
    * a bootstrap. Default: `INMESH_LAST_GOOD`, else none is kept.
    */
   readonly lastGood?: string;
+  /**
+   * Layers of the runtime, later ones win: names of layers to ask the control plane for (RTDS), and values by key. Routes whose
+   * `runtime_fraction` names a key go by them. Default: the layers of an Envoy bootstrap, else none.
+   */
+  readonly runtime?: RuntimeOption;
   /** True: the same as `subscribe: 'wildcard'`; default false. */
   readonly wildcard?: boolean;
   /** Read `mesh.yaml` again when it changes; default true. */
@@ -177,6 +184,7 @@ const CHECKS: Readonly<Record<keyof MeshOptions, Check>> = {
   routeNames: checkRouteNames,
   protocol: oneOf(...PROTOCOLS),
   lastGood: filePath,
+  runtime: checkRuntime,
   wildcard: bool,
   watch: bool,
   breakers,

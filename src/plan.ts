@@ -22,6 +22,7 @@ import { inbound } from './inbound.ts';
 import { OnDemandTargets } from './on-demand-targets.ts';
 import { outbound } from './outbound.ts';
 import { answer } from './routing/answer.ts';
+import type { Runtime } from './routing/runtime.ts';
 import { mutateHeaders } from './routing/mutate-headers.ts';
 import type { RouteContext, RouteMatcher } from './routing/route-table.ts';
 import { RouteTable } from './routing/route-table.ts';
@@ -29,6 +30,8 @@ import type { ScopeEntry } from './routing/scoped-table.ts';
 import { ScopedTable } from './routing/scoped-table.ts';
 
 export interface PlanDeps {
+  /** Values that routes look up; absent where there are none. */
+  readonly runtime?: Runtime;
   readonly deps: Deps;
   readonly clusters: Clusters;
   readonly filters: FilterChain;
@@ -167,10 +170,12 @@ function tables(
   if (!routes.ok) return { outbound: routes, inbound: routes };
   const maker = new TargetMaker(manager, current, plan, assembled);
   const unknownHost = maker.onDemand(plan.demands).unknownHost(routes.config);
-  const outboundTable = new RouteTable<OutboundTarget>(routes.config, (where) => maker.outbound(where), unknownHost);
+  const outboundTable = new RouteTable<OutboundTarget>(routes.config, (where) => maker.outbound(where), unknownHost, plan.runtime);
   // Tables index eagerly; the inbound one is made only where the listener is a server's.
   const inboundTable =
-    listener.api === undefined ? new RouteTable<InboundTarget>(routes.config, (where) => maker.inbound(where)) : undefined;
+    listener.api === undefined
+      ? new RouteTable<InboundTarget>(routes.config, (where) => maker.inbound(where), undefined, plan.runtime)
+      : undefined;
   return {
     outbound: { ok: true, table: outboundTable },
     inbound:

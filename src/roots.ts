@@ -78,10 +78,20 @@ export class Roots {
   #lookups = new Map<string, Lookup>();
   readonly #changes: ClusterChanges;
   #wanted = new KeySet();
+  readonly #always: readonly ResourceKey[];
   /** The listeners that the source had by itself when lookups were last forgotten. */
   #listed: readonly unknown[] = [];
 
-  constructor(source: ConfigSource, clusters: Clusters, plan: PlanDeps, onChange: () => void, asked = new Asked()) {
+  /** `always`: resources that are wanted whatever the roots need (layers of the runtime). */
+  constructor(
+    source: ConfigSource,
+    clusters: Clusters,
+    plan: PlanDeps,
+    onChange: () => void,
+    asked = new Asked(),
+    always: readonly ResourceKey[] = [],
+  ) {
+    this.#always = always;
     this.#source = source;
     this.#clusters = clusters;
     this.#plan = plan;
@@ -145,7 +155,7 @@ export class Roots {
   /** Resolves every root again; swaps in what is complete. */
   #walk(): void {
     let changed = this.#relisted();
-    const used = new KeySet();
+    const used = new KeySet(this.#always);
     const complete: Live[] = [];
     const kept: Live[] = [];
     const partial: Live[] = [];

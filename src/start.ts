@@ -27,6 +27,7 @@ import { controlPlaneTransport, restTransport } from './control-plane-transport.
 import type { MeshOptions } from './options.ts';
 import { checkOptions, includeFromEnvironment } from './options.ts';
 import { protocolFromEnvironment, withProtocol } from './protocol.ts';
+import { runtimeLayersOf } from './runtime-layers.ts';
 import type { Subscription } from './subscription.ts';
 import { subscriptionOf } from './subscription.ts';
 import { Telemetry } from './telemetry/telemetry.ts';
@@ -70,14 +71,14 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
   const configuration = findConfiguration(options, env);
   if (configuration.kind === 'mesh-yaml') {
     const source = load('./sources/mesh-yaml-source').MeshYamlSource.open(configuration.path, { clock, log, watch: options.watch ?? true });
-    const engine = makeEngine(options, clock, log, source.startTimeout);
+    const engine = makeEngine(options, clock, log, { fileTimeoutMs: source.startTimeout });
     const { patterns, rule } = includeOf(options.include, environment, source.include, 'mesh.yaml hosts');
     engine.includeRule = rule;
     engine.attach(source, patterns, lateTls(source, source.certificateProviders, clock, log));
     return { engine, attached: Promise.resolve() };
   }
   const bootstrap = withProtocol(withControlPlane(configuration.bootstrap, options.controlPlane, env), protocol);
-  const engine = makeEngine(options, clock, log, undefined, subscription.clustersOnDemand);
+  const engine = makeEngine(options, clock, log, { ...subscription, layers: bootstrap.runtime });
   const { patterns = hostPatterns([]), rule } = includeOf(options.include, environment, undefined, 'none');
   // Known at once: calls to these hosts wait for the source instead of passing by (`inmesh/register` does not wait for `attached`).
   engine.include = patterns;
@@ -93,13 +94,13 @@ function lateTls(source: ConfigSource, providers: Bootstrap['certificateProvider
   return new LateTls({ providers, clock, log, secret: (name, from) => source.get('secret', name, from) });
 }
 
-function makeEngine(
-  options: MeshOptions,
-  clock: Clock,
-  log: Logger,
-  fileTimeoutMs: number | undefined,
-  clustersOnDemand = false,
-): MeshEngine {
+interface Engine {
+  readonly fileTimeoutMs?: number | undefined;
+  readonly clustersOnDemand?: boolean;
+  readonly layers?: Bootstrap['runtime'];
+}
+
+function makeEngine(options: MeshOptions, clock: Clock, log: Logger, from: Engine): MeshEngine {
   const breakers = Object.entries(options.breakers ?? {}).map(([name, breaker]) => [name, { ...DEFAULT_BREAKER, ...breaker }] as const);
   return new MeshEngine({
     clock,
@@ -110,8 +111,9 @@ function makeEngine(
     lbPolicies: [...(options.lbPolicies ?? []), ...LB_POLICIES],
     breakers: Object.fromEntries(breakers),
     attemptLayers: options.attemptLayers ?? [],
-    startTimeoutMs: options.startTimeout ?? fileTimeoutMs ?? 15_000,
-    clustersOnDemand,
+    startTimeoutMs: options.startTimeout ?? from.fileTimeoutMs ?? 15_000,
+    clustersOnDemand: from.clustersOnDemand ?? false,
+    runtime: runtimeLayersOf(options.runtime, from.layers ?? []),
   });
 }
 

@@ -17,6 +17,8 @@ export interface Bootstrap {
   readonly clusters: Readonly<Record<string, XdsServerConfig>>;
   /** Listeners, clusters and secrets of `static_resources`: always there. */
   readonly staticResources: readonly AnyMessage[];
+  /** Layers of the runtime in order, later ones win: Runtime resources by name, of `staticResources` or over RTDS. */
+  readonly runtime: readonly { readonly name: string; readonly source?: ConfigSourceConfig }[];
   /** Paths of fields that were set and have no effect. */
   readonly unsupported: readonly string[];
   readonly node: NodeConfig;

@@ -57,9 +57,15 @@ export interface RouteMatchConfig {
     | { readonly kind: 'regex'; readonly value: string };
   readonly headers: readonly HeaderMatcherConfig[];
   readonly query: readonly QueryParameterMatcherConfig[];
-  readonly fraction: FractionConfig | undefined;
+  readonly fraction: RuntimeFractionConfig | undefined;
   /** True: only requests that are gRPC by content type (Envoy R-24). */
   readonly grpc: boolean;
+}
+
+/** envoy.config.core.v3.RuntimeFractionalPercent. */
+export interface RuntimeFractionConfig extends FractionConfig {
+  /** A runtime value that replaces the fraction while it is set; HTTP calls only (gRPC knows no runtime, gRFC A28). */
+  readonly runtimeKey?: string;
 }
 
 export type RouteActionConfig =

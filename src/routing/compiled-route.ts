@@ -1,5 +1,5 @@
 /** One route's match as something quick to ask (Envoy 2.3, gRFC A28), and the call it is asked about. */
-import type { RouteEntryConfig } from '../config/routes.ts';
+import type { FractionConfig, RouteEntryConfig, RuntimeFractionConfig } from '../config/routes.ts';
 import type { RequestHead } from '../core/call.ts';
 import type { Random } from '../core/random.ts';
 import { compileHeader } from '../matching/header.ts';
@@ -7,6 +7,7 @@ import { compileQuery } from '../matching/query.ts';
 import type { Regex } from '../matching/regex.ts';
 import { compileRegex } from '../matching/regex.ts';
 import { asciiLower } from '../matching/string.ts';
+import type { Runtime } from './runtime.ts';
 import { passes, randomValue } from './weighted-clusters.ts';
 
 /** The path without query and fragment: what every path matcher looks at (Envoy D2). */
@@ -84,11 +85,13 @@ export class CompiledRoute {
   readonly #headers: readonly HeaderTest[];
   readonly #query: readonly QueryTest[];
   readonly #plain: boolean;
+  readonly #runtime: Runtime | undefined;
   /** gRPC has no query parameters and no `cluster_header`: such a route does not exist for it (gRFC A28). */
   readonly #notForGrpc: boolean;
 
   /** Throws `ConfigProblem` for bad patterns; decoding has found those before. */
-  constructor(index: number, config: RouteEntryConfig) {
+  constructor(index: number, config: RouteEntryConfig, runtime?: Runtime) {
+    this.#runtime = runtime;
     const { path, headers, query, fraction, grpc } = config.match;
     this.index = index;
     this.config = config;
@@ -116,11 +119,16 @@ export class CompiledRoute {
     return probe.path.length === this.key.length || probe.path[this.key.length] === '/';
   }
 
+  #inForce(fraction: RuntimeFractionConfig, head: RequestHead): FractionConfig {
+    if (fraction.runtimeKey === undefined || head.protocol === 'grpc') return fraction;
+    return this.#runtime?.fraction(fraction.runtimeKey) ?? fraction;
+  }
+
   #conditions(probe: Probe): boolean {
     const { head } = probe;
     const { fraction, grpc } = this.config.match;
     if (this.#notForGrpc && head.protocol === 'grpc') return false;
-    if (fraction !== undefined && !passes(fraction, probe.value, head.protocol, this.index)) return false;
+    if (fraction !== undefined && !passes(this.#inForce(fraction, head), probe.value, head.protocol, this.index)) return false;
     if (grpc && !isGrpc(head)) return false;
     for (let i = 0; i < this.#headers.length; i++) if (this.#headers[i]?.(head) === false) return false;
     for (let i = 0; i < this.#query.length; i++) if (this.#query[i]?.(head.path) === false) return false;

@@ -9,6 +9,7 @@ import type { Random } from '../core/random.ts';
 import { firstHeaderValue } from '../matching/header.ts';
 import { CompiledRoute, Probe } from './compiled-route.ts';
 import { NONE, RouteIndex } from './route-index.ts';
+import type { Runtime } from './runtime.ts';
 import { VirtualHosts } from './virtual-hosts.ts';
 import { WeightedChoice } from './weighted-clusters.ts';
 
@@ -101,11 +102,11 @@ class HostRoutes<T> {
   readonly #first: '' | '/' | undefined;
   #toHttps: T | undefined;
 
-  constructor(routeConfig: RouteConfiguration, virtualHost: VirtualHostConfig, make: MakeLeaf<T>) {
+  constructor(routeConfig: RouteConfiguration, virtualHost: VirtualHostConfig, make: MakeLeaf<T>, runtime: Runtime | undefined) {
     this.#routeConfig = routeConfig;
     this.#virtualHost = virtualHost;
     this.#make = make;
-    this.#routes = virtualHost.routes.map((route, index) => new CompiledRoute(index, route));
+    this.#routes = virtualHost.routes.map((route, index) => new CompiledRoute(index, route, runtime));
     this.#index = new RouteIndex(this.#routes);
     const [first] = this.#routes;
     const takesAll = first?.unconditional === true && first.kind === 'prefix' && virtualHost.requireTls === 'none';
@@ -195,13 +196,13 @@ export class RouteTable<T> implements RouteMatcher<T> {
    * Throws `ConfigProblem` for patterns that decoding should have rejected. `unknownHost`: the target of an authority without a virtual host,
    * where more may be had.
    */
-  constructor(config: RouteConfiguration, leaf: MakeLeaf<T>, unknownHost?: (authority: string) => T | undefined) {
+  constructor(config: RouteConfiguration, leaf: MakeLeaf<T>, unknownHost?: (authority: string) => T | undefined, runtime?: Runtime) {
     this.config = config;
     this.#unknownHost = unknownHost;
     this.#hosts = new VirtualHosts(
       config.virtualHosts,
       config.ignorePortInHostMatching,
-      (host: VirtualHostConfig) => new HostRoutes(config, host, leaf),
+      (host: VirtualHostConfig) => new HostRoutes(config, host, leaf, runtime),
     );
     for (const host of config.virtualHosts) if (host.routes.some(hasPatterns)) this.#hosts.prepare(host);
   }

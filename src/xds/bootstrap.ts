@@ -173,6 +173,7 @@ export function readBootstrap(text: string, origin: string): Bootstrap {
     sources: {},
     clusters: {},
     staticResources: [],
+    runtime: [],
     unsupported: [],
     node: readNode(root.fields('node')),
     certificateProviders: readProviders(root.fields('certificate_providers')),

@@ -13,6 +13,7 @@ import { deepFreeze, readNode } from './bootstrap-node.ts';
 import { EnvoyClusters } from './envoy-clusters.ts';
 import { ProtoFields } from './envoy-fields.ts';
 import { dynamicResources } from './envoy-sources.ts';
+import type { DynamicResources } from './envoy-sources.ts';
 import { BootstrapSecrets, PROTO_CURE } from './envoy-tls.ts';
 import type { ParseDocument } from './envoy-tls.ts';
 
@@ -34,6 +35,7 @@ export function readEnvoyBootstrap(document: JsonRecord, origin: string, options
   fixed?.recordRest();
   const known = new EnvoyClusters(clusters, new BootstrapSecrets(secrets, options.parse));
   const dynamic = dynamicResources(root.fields('dynamic_resources'), { clusters: known, env: options.env });
+  const runtime = runtimeLayers(root.fields('layered_runtime'), dynamic.sourceOf);
   const node = root.fields('node');
   const identity = readNode(node);
   node?.reads('metadata', 'locality');
@@ -45,7 +47,7 @@ export function readEnvoyBootstrap(document: JsonRecord, origin: string, options
       .filter((cluster) => !known.used.has(cluster.string('name') ?? ''))
       .flatMap((cluster) => resource(TYPE_URLS.cluster, cluster)),
     ...secrets.flatMap((secret) => resource(TYPE_URLS.secret, secret)),
-    ...runtimeLayers(root.fields('layered_runtime')),
+    ...runtime.resources,
   ];
   if (
     dynamic.servers.length === 0 &&
@@ -61,6 +63,7 @@ export function readEnvoyBootstrap(document: JsonRecord, origin: string, options
     sources: dynamic.sources,
     clusters: { ...known.servers(), ...dynamic.extra },
     staticResources,
+    runtime: runtime.layers,
     unsupported: [...unsupported].sort(),
     node: identity,
     certificateProviders: {},
@@ -85,17 +88,32 @@ function resource(typeUrl: string, fields: ProtoFields): readonly AnyMessage[] {
   }
 }
 
-/** Static layers of the runtime as resources; the other kinds of layer have no effect. */
-function runtimeLayers(runtime: ProtoFields | undefined): readonly AnyMessage[] {
-  const layers = runtime?.messages('layers') ?? [];
-  const found = layers.flatMap((layer) => {
+interface RuntimeLayers {
+  readonly resources: readonly AnyMessage[];
+  readonly layers: Bootstrap['runtime'];
+}
+
+/** Layers of the runtime in order: static ones become resources, `rtds_layer` names one to be had; layers of disk and admin port have no effect. */
+function runtimeLayers(runtime: ProtoFields | undefined, sourceOf: DynamicResources['sourceOf']): RuntimeLayers {
+  const resources: AnyMessage[] = [];
+  const layers: Bootstrap['runtime'][number][] = [];
+  for (const layer of runtime?.messages('layers') ?? []) {
     const name = layer.requiredString('name');
     const values = layer.fields('static_layer');
+    const rtds = layer.fields('rtds_layer');
+    if (values !== undefined) {
+      resources.push(
+        ...resource(TYPE_URLS.runtime, new ProtoFields({ name, layer: values.raw }, layer.path, layer.origin, layer.unsupported)),
+      );
+      layers.push({ name });
+    } else if (rtds !== undefined) {
+      const source = sourceOf(rtds, 'rtds_config');
+      if (source === 'none') throw rtds.problem('rtds_config', 'is missing');
+      layers.push({ name: rtds.string('name') || name, ...(source !== undefined && { source }) });
+      rtds.recordRest();
+    }
     layer.recordRest();
-    if (values === undefined) return [];
-    const message = new ProtoFields({ name, layer: values.raw }, layer.path, layer.origin, layer.unsupported);
-    return resource(TYPE_URLS.runtime, message);
-  });
+  }
   runtime?.recordRest();
-  return found;
+  return { resources, layers };
 }

@@ -29,6 +29,8 @@ export interface DynamicResources {
   readonly sources: Bootstrap['sources'];
   /** Servers of sources that no cluster stands for, under names that no cluster has. */
   readonly extra: Readonly<Record<string, XdsServerConfig>>;
+  /** Reads another config source; undefined: the aggregated stream, `none`: the field is missing. */
+  readonly sourceOf: (parent: ProtoFields, key: string) => ConfigSourceConfig | 'none' | undefined;
 }
 
 export function dynamicResources(fields: ProtoFields | undefined, context: ServiceContext): DynamicResources {
@@ -42,6 +44,7 @@ export function dynamicResources(fields: ProtoFields | undefined, context: Servi
     servers,
     sources: { ...(listener !== undefined && { listener }), ...(cluster !== undefined && { cluster }) },
     extra: reader.extra,
+    sourceOf: (parent, key) => reader.read(parent, key),
   };
 }
 

@@ -9,6 +9,7 @@ import {
   decodeRoutesInSteps,
   decodeScopedRoutes,
   decodeSecret,
+  decodeRuntime,
   decodeVirtualHost,
 } from './decode/resource.ts';
 import type { ResourceType } from './resource-type.ts';
@@ -37,6 +38,7 @@ const SCOPED_ROUTES: ResourceType<'scoped-routes'> = {
   decode: decodeScopedRoutes,
 };
 
+const RUNTIME: ResourceType<'runtime'> = { kind: 'runtime', typeUrl: TYPE_URLS.runtime, fullState: false, decode: decodeRuntime };
 const SECRET: ResourceType<'secret'> = { kind: 'secret', typeUrl: TYPE_URLS.secret, fullState: false, decode: decodeSecret };
 
 const VIRTUAL_HOST: ResourceType<'virtual-host'> = {
@@ -48,4 +50,4 @@ const VIRTUAL_HOST: ResourceType<'virtual-host'> = {
   decode: decodeVirtualHost,
 };
 
-export const RESOURCE_TYPES: readonly ResourceType[] = [LISTENER, SCOPED_ROUTES, ROUTES, VIRTUAL_HOST, CLUSTER, ENDPOINTS, SECRET];
+export const RESOURCE_TYPES: readonly ResourceType[] = [LISTENER, SCOPED_ROUTES, ROUTES, VIRTUAL_HOST, CLUSTER, ENDPOINTS, RUNTIME, SECRET];

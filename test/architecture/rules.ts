@@ -35,6 +35,7 @@ export const LEVELS: readonly (readonly [prefix: string, level: number])[] = [
   ['src/control-plane-option.ts', 6],
   ['src/control-plane-transport.ts', 6],
   ['src/protocol.ts', 6],
+  ['src/runtime-layers.ts', 6],
   ['src/subscription.ts', 6],
   ['src/lazy.ts', 6],
   ['src/late-tls.ts', 6],

@@ -5,6 +5,7 @@ import type { ListenerConfig } from '../../config/listener.ts';
 import { ConfigProblem, TYPE_URLS } from '../../config/resource.ts';
 import type { ResourceKind } from '../../config/resource.ts';
 import type { RouteConfiguration, VirtualHostConfig } from '../../config/routes.ts';
+import type { RuntimeConfig } from '../../config/runtime.ts';
 import type { ScopedRoutesConfig } from '../../config/scoped-routes.ts';
 import type { SecretConfig } from '../../config/secret.ts';
 import type { Message } from '../../proto/any.ts';
@@ -13,6 +14,7 @@ import type { Listener } from '../../proto/gen/envoy/config/listener/v3/listener
 import type { VirtualHost } from '../../proto/gen/envoy/config/route/v3/route_components_pb.js';
 import type { ScopedRouteConfiguration } from '../../proto/gen/envoy/config/route/v3/scoped_route_pb.js';
 import type { Secret } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js';
+import type { Runtime as RuntimeMessage } from '../../proto/gen/envoy/service/runtime/v3/rtds_pb.js';
 import type { DecodeContext, Decoded } from '../resource-type.ts';
 import { cluster } from './cluster.ts';
 import { decodeEndpoints, endpointsInSteps } from './endpoints.ts';
@@ -21,6 +23,7 @@ import { knownClusters } from './known-clusters.ts';
 import { listener } from './listener.ts';
 import { discoveredVirtualHost } from './routes.ts';
 import { routesInSteps } from './routes-in-steps.ts';
+import { runtime } from './runtime.ts';
 import { Scope } from './scope.ts';
 import { scopedRouteConfiguration } from './scoped-routes.ts';
 import { secret } from './secret.ts';
@@ -77,6 +80,10 @@ export function decodeScopedRoutes(bytes: Uint8Array, context: DecodeContext): D
   return bounded('scoped-routes', context, (scope) =>
     freeze(scopedRouteConfiguration(surveyed<ScopedRouteConfiguration>('scoped-routes', bytes, scope), '', scope), HOST_DEPTH + 2),
   );
+}
+
+export function decodeRuntime(bytes: Uint8Array, context: DecodeContext): Decoded<RuntimeConfig> {
+  return bounded('runtime', context, (scope) => freeze(runtime(surveyed<RuntimeMessage>('runtime', bytes, scope))));
 }
 
 export function decodeSecret(bytes: Uint8Array, context: DecodeContext): Decoded<SecretConfig> {

@@ -48,7 +48,10 @@ export function routeMatch(match: RouteMatch | undefined, path: string, scope: S
     fraction:
       match.runtimeFraction === undefined
         ? undefined
-        : fraction(match.runtimeFraction.defaultValue, `${path}.runtime_fraction.default_value`),
+        : {
+            ...fraction(match.runtimeFraction.defaultValue, `${path}.runtime_fraction.default_value`),
+            ...(match.runtimeFraction.runtimeKey !== '' && { runtimeKey: match.runtimeFraction.runtimeKey }),
+          },
     grpc: match.grpc !== undefined,
   };
   return match.dynamicMetadata.every((matcher) => matcher.invert) ? config : undefined;

@@ -6,6 +6,9 @@ const MUTATIONS = ['request_headers_to_add', 'request_headers_to_remove', 'respo
 const ROUTE = 'envoy.config.route.v3';
 
 export const ROUTE_SUPPORT: Readonly<Record<string, MessageSupport>> = {
+  'envoy.service.runtime.v3.Runtime': {
+    fields: { ...read('name'), ...notes({ layer: 'Keys that `runtime_fraction` of routes names; others have no effect.' }) },
+  },
   [`${ROUTE}.RouteConfiguration`]: {
     fields: {
       ...read(
@@ -60,7 +63,7 @@ export const ROUTE_SUPPORT: Readonly<Record<string, MessageSupport>> = {
     fields: {
       ...read('prefix', 'path', 'safe_regex', 'path_separated_prefix', 'case_sensitive', 'headers', 'grpc'),
       ...notes({
-        runtime_fraction: 'Only `default_value`.',
+        runtime_fraction: 'gRPC calls: only `default_value` (gRFC A28).',
         query_parameters: 'Applied to HTTP and gRPC calls alike, where gRPC would skip the route.',
         connect_matcher: 'The route is skipped and recorded.',
         path_match_policy: 'Rejects the resource.',
@@ -185,6 +188,6 @@ export const ROUTE_SUPPORT: Readonly<Record<string, MessageSupport>> = {
   },
   'envoy.config.core.v3.HeaderValue': { fields: read('key', 'value', 'raw_value') },
   'envoy.config.core.v3.RuntimeFractionalPercent': {
-    fields: { ...read('default_value'), ...skip('There is no runtime here.', 'runtime_key') },
+    fields: read('default_value', 'runtime_key'),
   },
 };

@@ -135,7 +135,7 @@ describe('matches', () => {
       { name: 'Q', match: { kind: 'present', present: true } },
       { name: 'r', match: { kind: 'string', matcher: { kind: 'exact', value: '1', ignoreCase: false } } },
     ]);
-    expect(match.fraction).toEqual({ numerator: 5, denominator: 1_000_000 });
+    expect(match.fraction).toEqual({ numerator: 5, denominator: 1_000_000, runtimeKey: 'k' });
     expect(match.grpc).toBe(true);
   });
 

@@ -27,6 +27,7 @@ describe('good bootstraps', () => {
       sources: {},
       clusters: {},
       staticResources: [],
+      runtime: [],
       unsupported: [],
       node: { id: '', cluster: '', locality: { region: '', zone: '', subZone: '' }, metadata: {} },
       certificateProviders: {},

@@ -324,3 +324,22 @@ describe('sources', () => {
     expect(found.staticResources).toHaveLength(1);
   });
 });
+
+test('layers of the runtime: static ones are resources, RTDS ones are names with a source; in their order', () => {
+  const found = read({
+    ...document(),
+    layered_runtime: {
+      layers: [
+        { name: 'base', static_layer: { a: 1 } },
+        { name: 'live', rtds_layer: { name: 'of-the-plane', rtds_config: { ads: {}, resource_api_version: 'V3' } } },
+        { name: 'file', rtds_layer: { name: 'of-a-file', rtds_config: { path_config_source: { path: '/runtime.yaml' } } } },
+      ],
+    },
+  });
+  expect(found.runtime).toEqual([
+    { name: 'base' },
+    { name: 'of-the-plane' },
+    { name: 'of-a-file', source: expect.objectContaining({ kind: 'path', path: '/runtime.yaml' }) },
+  ]);
+  expect(found.staticResources.map(({ typeUrl }) => typeUrl)).toContain('type.googleapis.com/envoy.service.runtime.v3.Runtime');
+});

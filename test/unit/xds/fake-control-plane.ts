@@ -328,6 +328,7 @@ export function bootstrap(change: Partial<Bootstrap> = {}): Bootstrap {
     sources: {},
     clusters: {},
     staticResources: [],
+    runtime: [],
     unsupported: [],
     node: { id: 'n1', cluster: 'c', locality: { region: '', zone: '', subZone: '' }, metadata: {} },
     certificateProviders: {},
