@@ -140,6 +140,8 @@ export interface LogEntry {
 /** go-control-plane behind the project's small front; `go/cmd/gocp`. */
 export interface ControlPlane {
   readonly address: string;
+  /** Of REST. */
+  readonly restAddress: string;
   put(snapshot: string, node?: string): Promise<void>;
   /** Entries so far, of the xDS streams; those of one node where one is given. */
   log(node?: string): Promise<readonly LogEntry[]>;
@@ -154,10 +156,12 @@ export interface ControlPlaneOptions {
   readonly flags?: readonly string[];
   /** To start again where another was. */
   readonly port?: number;
+  /** The same for REST. */
+  readonly restPort?: number;
 }
 
 export async function startControlPlane(snapshot: string, options: ControlPlaneOptions = {}): Promise<ControlPlane> {
-  const [grpc, rest, admin] = [options.port ?? (await freePort()), await freePort(), await freePort()];
+  const [grpc, rest, admin] = [options.port ?? (await freePort()), options.restPort ?? (await freePort()), await freePort()];
   const addresses = Object.entries({ grpc, rest, admin }).flatMap(([flag, port]) => [`--${flag}`, `127.0.0.1:${port}`]);
   const running = startGo('gocp', [...addresses, `--ads=${options.ads ?? false}`, ...(options.flags ?? [])]);
   const ask = async (path: string, init: RequestInit = {}): Promise<unknown> => {
@@ -169,6 +173,7 @@ export async function startControlPlane(snapshot: string, options: ControlPlaneO
   await listening('gocp', running, () => accepts(admin));
   const plane: ControlPlane = {
     address: `127.0.0.1:${grpc}`,
+    restAddress: `127.0.0.1:${rest}`,
     put: async (body, node) => void (await ask(`/snapshot${node === undefined ? '' : `?node=${node}`}`, { method: 'PUT', body })),
     log: async (node) => {
       const entries = ((await ask('/log')) ?? []) as readonly (LogEntry & { readonly type?: string })[];

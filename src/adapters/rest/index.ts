@@ -51,7 +51,8 @@ class RestTransport implements AdsTransport {
 
   constructor(options: RestTransportOptions) {
     const { uri, security, poster, ...rest } = options;
-    this.#options = { ...rest, poster: poster ?? new HttpPoster(uri, security) };
+    const certified = (): boolean => security?.material()?.certificateChain !== undefined;
+    this.#options = { ...rest, certified, poster: poster ?? new HttpPoster(uri, security) };
   }
 
   open(method: string, events: AdsStreamEvents): AdsStream {

@@ -24,6 +24,8 @@ export interface RestStreamOptions {
   /** E.g. `/v3/discovery:clusters`. */
   readonly path: string;
   readonly identity: RestIdentity | undefined;
+  /** Whether connections have a client certificate. */
+  readonly certified: () => boolean;
   /** Milliseconds between polls, to which up to the same again is added. */
   readonly refreshDelayMs: number;
   readonly requestTimeoutMs: number;
@@ -231,8 +233,9 @@ export class RestStream implements AdsStream, Alarm {
     const text = body.toString('utf8', 0, EXCERPT).replaceAll(/\s+/g, ' ').trim();
     const said = `HTTP ${status}${text === '' ? '' : `: ${text}`}`;
     if (status !== 401 && status !== 403) return new Refused(code, said);
-    const { identity } = this.#options;
-    return new Refused(code, `${said} (${identity === undefined ? 'no credentials were sent' : `sent: ${identity.sent}`})`);
+    const { identity, certified } = this.#options;
+    const sent = [...(certified() ? ['a client certificate'] : []), ...(identity === undefined ? [] : [identity.sent])];
+    return new Refused(code, `${said} (${sent.length === 0 ? 'no credentials were sent' : `sent: ${sent.join(', ')}`})`);
   }
 
   #markConnected(): void {
