@@ -40,6 +40,10 @@ export interface Catalogue {
   names(typeUrl: string): readonly string[];
   /** By its own name or an alias. Undefined: there is none. */
   get(typeUrl: string, name: string, receiver: Receiver): Served | undefined;
+  /** Names of the resources that an asked name stands for; absent: it stands for itself. */
+  expand?(typeUrl: string, name: string): readonly string[];
+  /** All resources of the type are sent, whatever is asked for; absent: none is so. */
+  whole?(typeUrl: string): boolean;
 }
 
 /** What a catalogue is made of. */

@@ -19,6 +19,8 @@ import type { Loaded } from './content.ts';
 import { Encoder } from './encode/resource.ts';
 import type { TlsMaterial } from './encode/tls.ts';
 import { PROVIDER, SDS } from './encode/tls.ts';
+import { grpcBootstrap, nodeIdOf, sidecarBootstrap } from './istio/bootstrap.ts';
+import { IstioDialect } from './istio/dialect.ts';
 import type { LoadReport, LoadReportingOptions } from './load-reports.ts';
 import { LoadReports } from './load-reports.ts';
 import type { RequestNode } from './messages.ts';
@@ -40,6 +42,9 @@ export { SERVER_LISTENER_TEMPLATE } from './bootstrap.ts';
 export type { ControlPlaneOptions } from './options.ts';
 export type { Update } from './view.ts';
 
+/** The agent's bootstraps in istiod's dialect; otherwise there is only `grpc`. */
+export type BootstrapFormat = 'grpc' | 'sidecar';
+
 export class ControlPlane implements Alarm {
   readonly certificates: Certificates;
   /** Every refused response so far, the newest last; at most 1000. */
@@ -52,6 +57,8 @@ export class ControlPlane implements Alarm {
   readonly #secrets: Secrets;
   readonly #server: AdsServer;
   readonly #loads: LoadReports;
+  /** Serves as istiod does; undefined: in inmesh's own way. */
+  readonly #istio: IstioDialect | undefined;
   readonly #misbehaviour: Misbehaviour | undefined;
   readonly #identities = new Map<string, string>();
   readonly #host: string;
@@ -63,6 +70,7 @@ export class ControlPlane implements Alarm {
   private constructor(options: ControlPlaneOptions, clock: Clock) {
     this.#options = options;
     this.#clock = clock;
+    this.#istio = options.dialect === 'istio' ? new IstioDialect(options.istio ?? {}, clock) : undefined;
     this.#host = options.host ?? '127.0.0.1';
     this.#view = this.#open(options);
     this.#views = Object.entries(options.views ?? {}).map(([pattern, view]) => [patternOf(pattern), this.#open(view)]);
@@ -76,6 +84,10 @@ export class ControlPlane implements Alarm {
         options.onNack?.(nack);
       },
       onRequest: (request, nodeId) => options.onRequest?.(request, nodeId),
+      check: (request, nodeId) => {
+        if (nodeId === '') this.#istio?.check(request.node);
+      },
+      single: options.istio?.agent === true,
       audience: (node, peer) => this.#audience(node, peer),
       admit: tokenCheck(options),
       conduct: (port) => this.#misbehaviour?.open(port),
@@ -135,26 +147,30 @@ export class ControlPlane implements Alarm {
   }
 
   /**
-   * The bootstrap for a process, in the gRPC format. `identity` (`web`, or a whole SPIFFE id) issues its certificate; without one the
-   * process has none and can only use what is not under `mtls: strict`.
+   * The bootstrap for a process, in the gRPC format. `name` is its node id. `identity` (`web`, or a whole SPIFFE id) issues its certificate;
+   * without one the process has none and can only use what is not under `mtls: strict`. In istiod's dialect the name becomes an istiod node id,
+   * and `format` says which of the agent's bootstraps it is: for proxyless gRPC, or for a sidecar's Envoy.
    */
-  bootstrap(nodeId: string, identity?: string): Readonly<Record<string, unknown>> {
+  bootstrap(name: string, identity?: string, format: BootstrapFormat = 'grpc'): Readonly<Record<string, unknown>> {
+    const nodeId = this.#istio === undefined ? name : nodeIdOf(name, { namespace: 'default', address: '127.0.0.1' });
     if (identity !== undefined) this.#identities.set(nodeId, identity);
-    return bootstrapOf({
+    const parts = {
       nodeId,
       address: this.address,
       certificates: identity === undefined ? undefined : this.certificates.files(identity),
       rootsFile: this.certificates.rootsFile(),
       tls: this.#options.tls,
       provider: this.#options.certificates !== 'sds',
-    });
+    };
+    if (this.#istio === undefined) return bootstrapOf(parts);
+    return format === 'sidecar' ? sidecarBootstrap(parts) : grpcBootstrap(parts);
   }
 
   /** Writes such a bootstrap into the temporary folder; its path, for `GRPC_XDS_BOOTSTRAP`. */
-  bootstrapFile(nodeId: string, identity?: string): string {
+  bootstrapFile(name: string, identity?: string, format: BootstrapFormat = 'grpc'): string {
     return this.certificates.write(
-      `bootstrap-${nodeId.replace(/[^A-Za-z0-9.-]+/g, '_')}.json`,
-      `${JSON.stringify(this.bootstrap(nodeId, identity), undefined, 2)}\n`,
+      `bootstrap-${name.replace(/[^A-Za-z0-9.-]+/g, '_')}${format === 'sidecar' ? '-sidecar' : ''}.json`,
+      `${JSON.stringify(this.bootstrap(name, identity, format), undefined, 2)}\n`,
     );
   }
 
@@ -275,16 +291,22 @@ export class ControlPlane implements Alarm {
     const names = [id, `cluster:${node?.cluster ?? ''}`];
     const view = this.#views.find(([pattern]) => names.some((name) => pattern.test(name)))?.[1] ?? this.#view;
     const receiver = (): Receiver => {
-      const identity = this.#identities.get(id) ?? peer;
+      const identity = this.#identities.get(id) ?? peer ?? this.#istioIdentity(node);
       return this.#secrets.receiver(this.#material(identity), identity);
     };
+    const catalogues = { current: () => view.catalogue(id), previous: () => view.previous(id) };
+    const { current, previous } = this.#istio === undefined ? catalogues : this.#istio.serve(node, view, catalogues);
     return {
       get receiver() {
         return receiver();
       },
-      catalogue: () => view.catalogue(id),
-      previous: () => view.previous(id),
+      catalogue: current,
+      previous,
     };
+  }
+
+  #istioIdentity(node: RequestNode | undefined): string | undefined {
+    return node === undefined ? undefined : this.#istio?.identityOf(node, this.certificates.trustDomain);
   }
 
   #material(identity: string | undefined): TlsMaterial {

@@ -79,8 +79,15 @@ export class DeltaStream implements ServerStream {
     state.pending.delete(responseNonce);
     if (known === undefined) this.#open(state, request);
     // A nonce, stale or not, says nothing about subscriptions (Envoy X-31).
-    this.#unsubscribe(state, request.resourceNamesUnsubscribe.map(canonicalName));
-    this.#subscribe(state, request.resourceNamesSubscribe.map(canonicalName), known === undefined);
+    if (this.#audience.catalogue().whole?.(typeUrl) === true) {
+      state.wildcard = true;
+      state.unanswered ||= known === undefined;
+      // Everything again: a client that names resources has dropped the others.
+      if (known !== undefined && request.resourceNamesSubscribe.length > 0) state.known.clear();
+    } else {
+      this.#unsubscribe(state, request.resourceNamesUnsubscribe.map(canonicalName));
+      this.#subscribe(state, request.resourceNamesSubscribe.map(canonicalName), known === undefined);
+    }
     this.#push(typeUrl, state, 'all');
   }
 

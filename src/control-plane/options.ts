@@ -1,6 +1,7 @@
 /** What `ControlPlane.start` takes. */
 import type { Clock } from '../core/clock.ts';
 import type { AdmissionOptions } from './admission.ts';
+import type { IstioOptions } from './istio/dialect.ts';
 import type { LoadReport, LoadReportingOptions } from './load-reports.ts';
 import type { AdsRequest, DeltaRequest } from './messages.ts';
 import type { Step } from './misbehave/script.ts';
@@ -14,6 +15,12 @@ export interface ControlPlaneOptions extends ViewOptions, AdmissionOptions {
    * that fits counts; who fits none is served the content above.
    */
   readonly views?: Readonly<Record<string, ViewOptions>>;
+  /**
+   * Under which names and in which shapes a `mesh.yaml` is served: inmesh's own (default), or istiod's, for the node's `GENERATOR` (`grpc`, else a
+   * sidecar).
+   */
+  readonly dialect?: 'inmesh' | 'istio';
+  readonly istio?: IstioOptions;
   /** Default `127.0.0.1`. */
   readonly host?: string;
   /** Default 0: any. */

@@ -31,6 +31,10 @@ export interface AdsServerEvents {
   onRequest(request: AdsRequest | DeltaRequest, nodeId: string): void;
   /** `peer`: SPIFFE id of the client certificate, where there is one. */
   audience(node: RequestNode | undefined, peer: string | undefined): Audience;
+  /** Throws what a request is refused for; before anything else is done with it. */
+  check(request: AdsRequest | DeltaRequest, nodeId: string): void;
+  /** Of the aggregated streams of a node only the newest lives. */
+  readonly single: boolean;
   /** Undefined: the call is let in. */
   admit(metadata: Metadata): Refusal | undefined;
   /** Stands between a stream and the wire; undefined: nothing does. */
@@ -43,6 +47,7 @@ type Led = ReturnType<Misbehaviour['open']>;
 
 interface Open {
   readonly stream: ServerStream;
+  readonly aggregated: boolean;
   end(refusal: Refusal): void;
 }
 
@@ -125,14 +130,16 @@ export class AdsServer {
     const led = this.#events.conduct(this.#portOf(call));
     const { stream, take } = this.#streamOf(call, dialect, led?.conduct);
     if (this.#paused) stream.pause();
-    this.#open.set(call, { stream, end: (refusal) => endWith(call, refusal) });
+    this.#open.set(call, { stream, aggregated: typeUrl === undefined, end: (refusal) => endWith(call, refusal) });
     const forget = (): void => {
       led?.close();
       this.#open.delete(call);
     };
     call.on('data', (bytes: Buffer) => {
       try {
+        const unnamed = stream.nodeId === '';
         this.#events.onRequest(take(bytes, typeUrl), stream.nodeId);
+        if (unnamed && typeUrl === undefined && this.#events.single) this.#endOthers(call, stream.nodeId);
       } catch (error) {
         endWith(call, { code: status.INVALID_ARGUMENT, details: error instanceof Error ? error.message : String(error) });
       }
@@ -145,6 +152,15 @@ export class AdsServer {
     call.on('error', forget);
     call.on('close', forget);
     led?.begin(stream);
+  }
+
+  /** As Istio's agent ends them: with OK, as if they were done. */
+  #endOthers(newest: ByteStream, nodeId: string): void {
+    for (const [call, { stream, aggregated }] of this.#open) {
+      if (call === newest || !aggregated || stream.nodeId !== nodeId) continue;
+      this.#open.delete(call);
+      call.end();
+    }
   }
 
   #portOf(call: ByteStream): Port {
@@ -173,11 +189,13 @@ export class AdsServer {
       const send = (response: DeltaResponse): void =>
         conduct === undefined ? write(encodeDeltaResponse(response)) : conduct.send(response);
       const stream = new DeltaStream({ ...events, send });
-      return { stream, take: taking(decodeDeltaRequest, conduct, (request) => stream.onRequest(request)) };
+      const check = (request: DeltaRequest): void => this.#events.check(request, stream.nodeId);
+      return { stream, take: taking(decodeDeltaRequest, conduct, check, (request) => stream.onRequest(request)) };
     }
     const send = (response: AdsResponse): void => (conduct === undefined ? write(encodeResponse(response)) : conduct.send(response));
     const stream = new SotwStream({ ...events, send });
-    return { stream, take: taking(decodeRequest, conduct, (request) => stream.onRequest(request)) };
+    const check = (request: AdsRequest): void => this.#events.check(request, stream.nodeId);
+    return { stream, take: taking(decodeRequest, conduct, check, (request) => stream.onRequest(request)) };
   }
 }
 
@@ -190,10 +208,12 @@ interface Taking {
 function taking<R extends AdsRequest | DeltaRequest>(
   decode: (bytes: Buffer) => R,
   conduct: Conduct | undefined,
+  check: (request: R) => void,
   take: (request: R) => void,
 ): Taking['take'] {
   return (bytes, typeUrl) => {
     const request = typed(decode(bytes), typeUrl);
+    check(request);
     if (conduct === undefined) {
       take(request);
       return request;

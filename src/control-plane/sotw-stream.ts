@@ -14,6 +14,9 @@ export interface SotwStreamEvents extends StreamEvents {
   send(response: AdsResponse): void;
 }
 
+const NOTHING: ReadonlyMap<string, Served> = new Map();
+const NO_TYPES: ReadonlySet<string> = new Set();
+
 class TypeState {
   names = new Set<string>();
   wildcard = false;
@@ -22,6 +25,10 @@ class TypeState {
   nonce = '';
   /** Version of the last response, for NACK records. */
   version = '';
+  /** Names of the last request for a type of which all resources are sent anyway. */
+  ignored: ReadonlySet<string> = NO_TYPES;
+  /** Names that an asked one stands for, with that. */
+  readonly via = new Map<string, string>();
   /** By the name that was asked for. */
   readonly sent = new Map<string, Served>();
   /** The client waits for an answer about names that it had not asked for before. */
@@ -60,8 +67,12 @@ export class SotwStream implements ServerStream {
     }
     // An answer to an older response: a newer one is on its way, and the answer to that will carry the names (Envoy X-13).
     if (!first && request.responseNonce !== state.nonce) return;
-    const added = subscribe(state, typeUrl, request.resourceNames);
-    if (first || added) state.asked = true;
+    const whole = this.#audience.catalogue().whole?.(typeUrl) === true;
+    const added = subscribe(state, typeUrl, whole ? ['*'] : request.resourceNames);
+    // Everything again: a client that names resources has dropped the others.
+    const named = whole && request.resourceNames.some((name) => !state.ignored.has(name));
+    if (whole) state.ignored = new Set(request.resourceNames);
+    if (first || added || named) state.asked = true;
     this.#push(typeUrl, state, NOTHING);
   }
 
@@ -143,11 +154,17 @@ export class SotwStream implements ServerStream {
   }
 
   *#wanted(typeUrl: string, state: TypeState): Generator<string> {
+    const catalogue = this.#audience.catalogue();
     const collections = [...state.names].some((name) => name.endsWith('*') || name.includes('*?'));
     if (state.wildcard || collections) {
-      for (const name of this.#audience.catalogue().names(typeUrl)) if (state.wildcard || inCollection(name, state.names)) yield name;
+      for (const name of catalogue.names(typeUrl)) if (state.wildcard || inCollection(name, state.names)) yield name;
     }
-    yield* state.names;
+    for (const asked of state.names) {
+      for (const name of catalogue.expand?.(typeUrl, asked) ?? [asked]) {
+        if (name !== asked) state.via.set(name, asked);
+        yield name;
+      }
+    }
   }
 
   #get(typeUrl: string, name: string): Served | undefined {
@@ -155,11 +172,8 @@ export class SotwStream implements ServerStream {
   }
 }
 
-const NOTHING: ReadonlyMap<string, Served> = new Map();
-const NO_TYPES: ReadonlySet<string> = new Set();
-
 function wants(state: TypeState, name: string): boolean {
-  return state.wildcard || state.names.has(name) || inCollection(name, state.names);
+  return state.wildcard || state.names.has(name) || state.names.has(state.via.get(name) ?? '') || inCollection(name, state.names);
 }
 
 /** True when there is something new to answer. Names that are dropped are forgotten, so that asking again is answered again. */

@@ -43,3 +43,15 @@ export interface ServerSecurity {
   verifyPeer(certificate: PeerCertificate): Error | undefined;
   onRotate(listener: () => void): () => void;
 }
+
+const ISTIO = 'istio';
+
+/**
+ * Protocols to offer (ALPN) to a server that is called over HTTP/1.1 or HTTP/2; `configured`: what the cluster says, if anything. What istiod
+ * writes there ("istio" and others) its own proxy replaces by names that say the protocol (filter `istio.alpn`), and the servers behind Istio's
+ * sidecars choose by them.
+ */
+export function offeredProtocols(configured: readonly string[], http2: boolean): readonly string[] {
+  if (configured.includes(ISTIO)) return http2 ? ['istio-h2', ISTIO, 'h2'] : ['istio-http/1.1', ISTIO, 'http/1.1'];
+  return configured.length > 0 ? configured : [http2 ? 'h2' : 'http/1.1'];
+}

@@ -9,6 +9,7 @@ import type { Socket } from 'node:net';
 import type { ConnectionOptions } from 'node:tls';
 import { connect } from 'node:tls';
 import type { ClientSecurity } from '../../core/tls.ts';
+import { offeredProtocols } from '../../core/tls.ts';
 
 type SecureConnector = experimental.SecureConnector;
 type ConnectorTarget = Parameters<ChannelCredentials['_createSecureConnector']>[0];
@@ -64,10 +65,15 @@ export class ClusterCredentials extends ChannelCredentials {
     const security = this.#security;
     const secureContext = security.secureContext();
     if (secureContext === undefined) return Promise.reject(new Error(`no certificates: ${security.problem}`));
+    // Nothing but HTTP/2, whatever else the cluster says.
+    const offered = offeredProtocols(
+      security.alpn.filter((name) => name === 'istio'),
+      true,
+    );
     const options: ConnectionOptions = {
       socket,
       secureContext,
-      ALPNProtocols: ['h2'],
+      ALPNProtocols: [...offered],
       rejectUnauthorized: security.verifiesChain,
       checkServerIdentity: (_host, certificate) => security.verifyPeer(this.#hostname, certificate),
     };
@@ -86,7 +92,7 @@ export class ClusterCredentials extends ChannelCredentials {
         if (refused !== undefined || (security.verifiesChain && !tls.authorized)) {
           reject(refused ?? tls.authorizationError ?? new Error('the certificate of the peer is not trusted'));
           tls.destroy();
-        } else if (tls.alpnProtocol !== 'h2') {
+        } else if (typeof tls.alpnProtocol !== 'string' || !offered.includes(tls.alpnProtocol)) {
           reject(new Error('the peer does not speak HTTP/2 (no ALPN "h2")'));
           tls.destroy();
         } else {

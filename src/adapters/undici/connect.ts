@@ -10,6 +10,7 @@ import type { Alarm, Clock, Timer } from '../../core/clock.ts';
 import type { Endpoint } from '../../core/endpoint.ts';
 import { failure, FAILURES } from '../../core/failure.ts';
 import type { ClientSecurity } from '../../core/tls.ts';
+import { offeredProtocols } from '../../core/tls.ts';
 import { ConnectFailure } from './wire-errors.ts';
 
 export type Connected = (error: Error | null, socket: Socket | null) => void;
@@ -83,7 +84,7 @@ export class Connector {
       secureContext: context,
       rejectUnauthorized: security.verifiesChain,
       checkServerIdentity: (_name, certificate) => security.verifyPeer(serverName ?? address, certificate),
-      ALPNProtocols: security.alpn.length > 0 ? [...security.alpn] : [cluster.http2 ? 'h2' : 'http/1.1'],
+      ALPNProtocols: [...offeredProtocols(security.alpn, cluster.http2)],
       ...(serverName === undefined || isIP(serverName) !== 0 ? {} : { servername: serverName }),
       ...(session === undefined ? {} : { session }),
     });

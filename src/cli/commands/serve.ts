@@ -11,6 +11,7 @@ import { describeContent, describeLoad, describeNack, describeUpdate } from '../
 const DEFAULT_PORT = 18_000;
 const CERTIFICATES = ['provider', 'inline', 'sds'] as const;
 const TLS = ['server', 'mutual'] as const;
+const DIALECTS = ['inmesh', 'istio'] as const;
 
 const OPTIONS = {
   port: { type: 'string' },
@@ -24,6 +25,9 @@ const OPTIONS = {
   lrs: { type: 'boolean' },
   'lrs-interval': { type: 'string' },
   misbehave: { type: 'string' },
+  dialect: { type: 'string' },
+  'registry-only': { type: 'boolean' },
+  agent: { type: 'boolean' },
 } as const;
 
 export const serve: Command = {
@@ -45,6 +49,9 @@ export const serve: Command = {
     ['--lrs', 'say what clients report of their load'],
     ['--lrs-interval TIME', 'how often they report (default 10s)'],
     ['--misbehave FILE', 'do wrong what the file says; read again on every save (docs/reference/serve.md)'],
+    ['--dialect NAME', 'names and shapes of resources: inmesh (default), or istio, as istiod sends them'],
+    ['--registry-only', 'istio: hosts that no service has are blocked, instead of passed through'],
+    ['--agent', 'istio: one aggregated stream for each node, as its agent has it'],
   ],
   example: 'npx inmesh serve mesh.yaml\nGRPC_XDS_BOOTSTRAP=/tmp/inmesh-.../bootstrap-app.json node --import inmesh/register app.js',
   async run(args, terminal) {
@@ -91,6 +98,9 @@ type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>['values'
 function optionsOf(values: Values): Partial<ControlPlaneOptions> {
   const certificates = oneOf('certificates', values.certificates, CERTIFICATES);
   const tls = oneOf('tls', values.tls, TLS);
+  const dialect = oneOf('dialect', values.dialect, DIALECTS);
+  for (const name of ['registry-only', 'agent'] as const)
+    if (values[name] === true && dialect !== 'istio') throw new UsageProblem(`--${name} needs --dialect istio`);
   const intervalMs = values['lrs-interval'] === undefined ? undefined : parseDuration(values['lrs-interval']);
   if (values['lrs-interval'] !== undefined && (intervalMs === undefined || intervalMs === 0))
     throw new UsageProblem(`--lrs-interval ${values['lrs-interval']} is not a duration such as 500ms, 2s or 1m`);
@@ -103,8 +113,14 @@ function optionsOf(values: Values): Partial<ControlPlaneOptions> {
     ...(tls === undefined ? {} : { tls }),
     ...(values.token === undefined ? {} : { token: values.token }),
     ...(values['token-header'] === undefined ? {} : { tokenHeader: values['token-header'] }),
+    ...(dialect === undefined ? {} : { dialect }),
+    ...(dialect === 'istio' ? { istio: istioOf(values) } : {}),
     ...(intervalMs === undefined ? {} : { loadReporting: { intervalMs } }),
   };
+}
+
+function istioOf(values: Values): NonNullable<ControlPlaneOptions['istio']> {
+  return { outboundTrafficPolicy: values['registry-only'] === true ? 'REGISTRY_ONLY' : 'ALLOW_ANY', agent: values.agent === true };
 }
 
 function portOf(text: string | undefined): number {
@@ -143,6 +159,8 @@ function announce(plane: ControlPlane, file: string, values: Values, terminal: T
   terminal.out(`  trust  spiffe://${plane.certificates.trustDomain}, test CA of this process\n`);
   for (const name of identities) {
     terminal.out(`  ${name}: GRPC_XDS_BOOTSTRAP=${plane.bootstrapFile(name, name)}\n`);
+    if (values.dialect === 'istio')
+      terminal.out(`  ${name}, as a sidecar: INMESH_SUBSCRIBE=routes INMESH_CONFIG=${plane.bootstrapFile(name, name, 'sidecar')}\n`);
   }
   terminal.out('Save the file to change the mesh; Ctrl+C ends it.\n');
 }

@@ -153,7 +153,12 @@ const LB: Readonly<Record<ServiceSpec['lb'], LbConfig>> = Object.freeze({
   random: { policy: 'random', config: undefined },
 });
 
-function compileCluster(name: string, service: ServiceSpec, budget: number | undefined, certificates: CertificateStrategy): ClusterConfig {
+export function compileCluster(
+  name: string,
+  service: ServiceSpec,
+  budget: number | undefined,
+  certificates: CertificateStrategy,
+): ClusterConfig {
   const http2 = service.protocol !== 'http';
   const { breaker } = service;
   return {
@@ -216,7 +221,7 @@ function outlier(spec: NonNullable<ServiceSpec['outlier']>): OutlierConfig {
   };
 }
 
-function compileEndpoints(clusterName: string, specs: readonly EndpointSpec[]): EndpointsConfig {
+export function compileEndpoints(clusterName: string, specs: readonly EndpointSpec[]): EndpointsConfig {
   const zones = new Map<string, EndpointConfig[]>();
   for (const spec of specs) {
     const locality = localityOf(spec.zone);

@@ -72,6 +72,8 @@ describe('inmesh', () => {
     [['serve', '--certificates', 'none'], /--certificates none is not one of provider, inline, sds/],
     [['serve', '--view', 'web'], /--view web is not NODE=FILE/],
     [['serve', '--lrs-interval', '5'], /--lrs-interval 5 is not a duration/],
+    [['serve', '--agent'], /--agent needs --dialect istio/],
+    [['serve', '--dialect', 'kuma'], /--dialect kuma is not one of inmesh, istio/],
     [['serve', '--token-header', 'x-token'], /--token-header needs --token/],
   ])('%j is a wrong usage', async (args, message) => {
     const result = await run(...args);
