@@ -308,7 +308,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
 
   #observers(direction: Call['direction'], labels: TargetLabels, cluster: MeshCluster | undefined): ObserverSet {
     const own = this.parts.telemetry.observers(direction, labels, cluster);
-    return new ObserverSet(cluster === undefined ? own : [...own, cluster.observer], this.#inFlight);
+    return new ObserverSet(cluster === undefined ? own : [...own, cluster], this.#inFlight);
   }
 
   #changed(): void {

@@ -106,6 +106,28 @@ class ClusterPicker implements Picker {
   }
 }
 
+/** One part whose place must be remembered by name: a cluster of one locality that is weighted, as most of Istio's are. */
+class NamedPicker implements Picker {
+  readonly key: string;
+  readonly part: Picker;
+
+  constructor(key: string, part: Picker) {
+    this.key = key;
+    this.part = part;
+  }
+
+  pick(call: OutboundCall): Endpoint | undefined {
+    return this.part.pick(call);
+  }
+}
+
+/** The picker that had this place before. */
+function partOf(previous: Picker | undefined, key: string): Picker | undefined {
+  if (previous instanceof ClusterPicker) return previous.parts.get(key);
+  if (previous instanceof NamedPicker) return previous.key === key ? previous.part : undefined;
+  return key === PLAIN ? previous : undefined;
+}
+
 /** Builds the parts of one cluster picker, each with its place in the previous one. */
 class Builder {
   readonly parts = new Map<string, Picker>();
@@ -144,8 +166,7 @@ class Builder {
     // In panic the healthy and the degraded share of a priority go to one and the same part.
     const built = this.parts.get(key);
     if (built !== undefined) return built;
-    const before = this.#previous instanceof ClusterPicker ? this.#previous.parts.get(key) : key === PLAIN ? this.#previous : undefined;
-    const picker = this.#input.policy.build({ hosts }, before);
+    const picker = this.#input.policy.build({ hosts }, partOf(this.#previous, key));
     this.parts.set(key, picker);
     return picker;
   }
@@ -178,5 +199,7 @@ export function buildClusterPicker(input: ClusterPickerInput, previous: Picker |
   const [only] = pickers;
   if (only === undefined) return NO_HOSTS;
   if (pickers.length === 1 && only === builder.parts.get(PLAIN)) return only;
-  return new ClusterPicker(builder.parts, pickers, bounds, input.random);
+  const [[key, part] = ['', NO_HOSTS]] = builder.parts;
+  if (pickers.length === 1 && only === part) return new NamedPicker(key, part);
+  return new ClusterPicker(builder.parts, pickers.slice(), bounds.slice(), input.random);
 }

@@ -37,20 +37,8 @@ interface Place {
   readonly hosts: readonly MeshEndpoint[];
 }
 
-/** Outlier detection, whatever its configuration at the time. */
-class ClusterObserver implements Observer {
-  readonly #cluster: MeshCluster;
-
-  constructor(cluster: MeshCluster) {
-    this.#cluster = cluster;
-  }
-
-  onAttemptEnd(attempt: Attempt): void {
-    this.#cluster.attemptEnded(attempt);
-  }
-}
-
-export class MeshCluster implements Cluster {
+/** Its own observer: outlier detection, whatever its configuration at the time. */
+export class MeshCluster implements Cluster, Observer {
   readonly name: string;
   requests = 0;
   pending = 0;
@@ -74,7 +62,7 @@ export class MeshCluster implements Cluster {
   #outlier: OutlierDetector | undefined;
   /** Of a cluster that dials what calls name; it has no assignment but its own. */
   #originalDst: OriginalDst | undefined;
-  readonly #observer = new ClusterObserver(this);
+  #closed = false;
 
   constructor(config: ClusterConfig, deps: ClusterDeps) {
     this.name = config.name;
@@ -103,11 +91,6 @@ export class MeshCluster implements Cluster {
     return this.#endpoints;
   }
 
-  /** The cluster's own observer: outlier detection, whatever its configuration at the time. */
-  get observer(): Observer {
-    return this.#observer;
-  }
-
   /** Differs from the last time it was asked when there were attempts since, or are some now (NaN differs from itself). */
   get used(): number {
     return this.requests > 0 ? Number.NaN : this.ended;
@@ -128,10 +111,10 @@ export class MeshCluster implements Cluster {
     return this.#picker?.pick(call);
   }
 
-  /** Called by `observer`. */
-  attemptEnded(attempt: Attempt): void {
+  onAttemptEnd(attempt: Attempt): void {
     this.ended++;
-    this.#outlier?.onAttemptEnd(attempt);
+    const { outlier } = this.config;
+    if (outlier !== undefined && !this.#closed) (this.#outlier ??= this.#detector(outlier)).onAttemptEnd(attempt);
     const endpoint = attempt.endpoint as MeshEndpoint | undefined;
     if (endpoint?.gone === true && endpoint.active === 0) void endpoint.drain();
   }
@@ -174,9 +157,8 @@ export class MeshCluster implements Cluster {
     this.#assignment = assignment;
     const known = new KnownEndpoints(this.#endpoints);
     let after: MeshEndpoint[] = [];
-    const places: Place[] = [];
     const localities = assignment?.localities ?? [];
-    for (const place of localities) {
+    const places = localities.map((place): Place => {
       const home: Home = { cluster: this, place };
       const hosts = place.endpoints.map((config) => {
         const endpoint = known.take(config);
@@ -190,8 +172,8 @@ export class MeshCluster implements Cluster {
       // Of one locality the list is both.
       if (localities.length === 1) after = hosts;
       else for (const endpoint of hosts) after.push(endpoint);
-      places.push({ locality: place.locality, priority: place.priority, weight: place.weight, hosts });
-    }
+      return { locality: place.locality, priority: place.priority, weight: place.weight, hosts };
+    });
     this.#endpoints = after;
     this.#places = places;
     for (const endpoint of known.left()) this.#leave(endpoint);
@@ -200,6 +182,7 @@ export class MeshCluster implements Cluster {
 
   /** Lets running attempts end, then closes. */
   async close(): Promise<void> {
+    this.#closed = true;
     this.#outlier?.close();
     this.breaker?.close();
     for (const endpoint of this.#endpoints) this.#leave(endpoint);
@@ -229,18 +212,22 @@ export class MeshCluster implements Cluster {
     return chosen === undefined ? undefined : new Breaker(config.name, chosen, this.#deps);
   }
 
+  /** The detector is made with the first attempt that ends: most clusters have one configured, and few are called. */
   #setOutlier(config: OutlierConfig | undefined): void {
     this.#outlier?.close();
-    this.#outlier =
-      config === undefined
-        ? undefined
-        : new OutlierDetector(
-            config,
-            () => this.endpoints,
-            this.#deps,
-            () => this.#rebuild(),
-          );
+    this.#outlier = undefined;
     if (config === undefined) for (const endpoint of this.#endpoints) endpoint.ejected = false;
+    // One that is ejected comes back by the rules of now.
+    else if (this.#endpoints.some(({ ejected }) => ejected)) this.#outlier = this.#detector(config);
+  }
+
+  #detector(config: OutlierConfig): OutlierDetector {
+    return new OutlierDetector(
+      config,
+      () => this.endpoints,
+      this.#deps,
+      () => this.#rebuild(),
+    );
   }
 
   #setOriginalDst(config: ClusterConfig): void {

@@ -1,6 +1,8 @@
 /** What is known of one resource: value, error or waiting, with version and last error (for CSDS, gRFC A40), and the timers that run for it. */
 import type { Alarm, Clock, Timer } from '../core/clock.ts';
-import type { ResourceDescription, ResourceError, ResourceKind, ResourceState, UnsupportedField } from '../config/resource.ts';
+import type { ResourceDescription, ResourceError, ResourceKind, ResourceState } from '../config/resource.ts';
+import { bytesOf, keepBytes, keptEquals } from './kept-bytes.ts';
+import type { KeptBytes } from './kept-bytes.ts';
 import type { KnownResource } from './session.ts';
 
 export const WAITING: ResourceState<never> = Object.freeze({ status: 'waiting' });
@@ -35,7 +37,8 @@ export class Entry implements KnownResource {
   /** Asked for by name; an entry that is not came by wildcard. */
   wanted: boolean;
   state: ResourceState<unknown> = WAITING;
-  raw: Uint8Array | undefined = undefined;
+  /** The bytes of the value. */
+  #kept: KeptBytes | undefined = undefined;
   rejected: { readonly raw: Uint8Array; readonly errors: readonly ResourceError[] } | undefined = undefined;
   status: ResourceDescription['status'] = 'REQUESTED';
   version = '';
@@ -45,7 +48,8 @@ export class Entry implements KnownResource {
   error: string | undefined = undefined;
   failed: FailedAttempt | undefined = undefined;
   updatedAt = 0;
-  unsupported: readonly UnsupportedField[] | undefined = undefined;
+  /** Fields of the value that have no effect; one list for all entries that have the same. */
+  unsupported: readonly string[] | undefined = undefined;
   /** The does-not-exist timer (gRFC A57) while the resource is awaited, the time to live (Envoy X-70) once it is there. */
   timer: Timer | undefined = undefined;
 
@@ -54,6 +58,23 @@ export class Entry implements KnownResource {
     this.name = name;
     this.owner = owner;
     this.wanted = wanted;
+  }
+
+  /** A copy. */
+  get raw(): Uint8Array | undefined {
+    return this.#kept === undefined ? undefined : bytesOf(this.#kept);
+  }
+
+  get stored(): boolean {
+    return this.#kept !== undefined;
+  }
+
+  keep(raw: Uint8Array | undefined): void {
+    this.#kept = raw && keepBytes(raw);
+  }
+
+  holds(raw: Uint8Array): boolean {
+    return this.#kept !== undefined && keptEquals(this.#kept, raw);
   }
 
   get value(): unknown {
@@ -75,7 +96,7 @@ export class Entry implements KnownResource {
   }
 
   forget(): void {
-    this.raw = undefined;
+    this.#kept = undefined;
     this.version = '';
     this.from = undefined;
     this.unsupported = undefined;

@@ -38,11 +38,14 @@ export interface CacheOptions {
   readonly waitMs?: number | undefined;
 }
 
+const MAX_FIELD_LISTS = 1000;
+
 export class XdsCache implements ResourceCache {
   readonly #options: CacheOptions;
   /** The server whose complete list of a wildcard type has come. */
   readonly #listed = new Map<ResourceKind, ServerTraits>();
   readonly #entries = new Map<ResourceKind, Map<string, Entry>>();
+  readonly #unsupported = new Map<string, readonly string[]>();
   #saved: ((kind: ResourceKind, name: string) => SavedResource | undefined) | undefined;
 
   constructor(options: CacheOptions) {
@@ -61,7 +64,7 @@ export class XdsCache implements ResourceCache {
   *present(): Generator<Entry & { readonly raw: Uint8Array }> {
     for (const entries of this.#entries.values())
       for (const entry of entries.values())
-        if (entry.state.status === 'present' && entry.raw !== undefined) yield entry as Entry & { readonly raw: Uint8Array };
+        if (entry.state.status === 'present' && entry.stored) yield entry as Entry & { readonly raw: Uint8Array };
   }
 
   entries(): Iterable<Entry> {
@@ -193,7 +196,7 @@ export class XdsCache implements ResourceCache {
       for (const entry of entries.values()) {
         if (isCollection(entry.name)) continue;
         resources.push(describeEntry(entry, TYPE_URLS[entry.kind]));
-        if (entry.unsupported !== undefined) unsupported.push(...entry.unsupported);
+        for (const field of entry.unsupported ?? []) unsupported.push({ kind: entry.kind, field, resource: entry.name });
       }
     }
     return { resources, unsupported };
@@ -231,7 +234,7 @@ export class XdsCache implements ResourceCache {
     version: string,
     server: ServerTraits,
   ): boolean {
-    entry.raw = outcome.raw;
+    if (outcome.status === 'accepted') entry.keep(outcome.raw);
     entry.rejected = undefined;
     entry.failed = undefined;
     entry.status = 'ACKED';
@@ -243,7 +246,7 @@ export class XdsCache implements ResourceCache {
         entry.state = { status: 'present', value: entry.state.value, version };
     } else {
       entry.updatedAt = this.#options.clock.wallTime();
-      entry.unsupported = outcome.unsupported.length === 0 ? undefined : outcome.unsupported;
+      entry.unsupported = this.#fields(outcome.unsupported);
       entry.state = { status: 'present', value: outcome.value, version };
     }
     entry.version = version;
@@ -251,8 +254,20 @@ export class XdsCache implements ResourceCache {
     return outcome.status === 'accepted';
   }
 
+  /** Thousands of resources have the same. */
+  #fields(unsupported: readonly UnsupportedField[]): readonly string[] | undefined {
+    if (unsupported.length === 0) return undefined;
+    const fields = unsupported.map(({ field }) => field);
+    const id = fields.join('\n');
+    const known = this.#unsupported.get(id);
+    if (known !== undefined) return known;
+    if (this.#unsupported.size >= MAX_FIELD_LISTS) this.#unsupported.clear();
+    this.#unsupported.set(id, fields);
+    return fields;
+  }
+
   #applyRejection(entry: Entry, outcome: Extract<Outcome, { status: 'rejected' }>, version: string): boolean {
-    entry.rejected = outcome;
+    entry.rejected = { raw: outcome.raw.slice(), errors: outcome.errors };
     const reason = outcome.errors.map(describeResourceError).join('; ');
     entry.failed = { details: reason, version, at: this.#options.clock.wallTime() };
     if (entry.state.status === 'present' && !entry.owner.server.failOnDataErrors) {
@@ -346,7 +361,7 @@ export class XdsCache implements ResourceCache {
   #restore(entry: Entry): boolean {
     const saved = this.#saved?.(entry.kind, entry.name);
     if (saved === undefined) return false;
-    entry.raw = saved.raw;
+    entry.keep(saved.raw);
     entry.version = saved.version;
     entry.state = { status: 'present', value: saved.value, version: saved.version };
     entry.error = 'from the last-good file: the control plane has not answered yet';

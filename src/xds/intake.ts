@@ -94,9 +94,9 @@ export class Intake {
     const raw = body.value;
     if (this.duplicate(name)) return;
     const known = session.known(type.kind, name);
-    if (known?.raw !== undefined && sameBytes(known.raw, raw)) {
+    if (known?.holds(raw) === true) {
       this.seen.add(name);
-      this.outcomes.push({ status: 'unchanged', name, raw, version, ttlMs });
+      this.outcomes.push({ status: 'unchanged', name, version, ttlMs });
       return;
     }
     if (known?.rejected !== undefined && sameBytes(known.rejected.raw, raw)) {

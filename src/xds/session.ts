@@ -23,8 +23,8 @@ export interface Envelope {
 
 /** What became of one resource of a response. Names are canonical. */
 export type Outcome =
-  /** The bytes are those of the cached value: nothing was decoded. `raw` replaces them, so that old messages can be freed. */
-  | ({ readonly status: 'unchanged'; readonly name: string; readonly raw: Uint8Array } & Envelope)
+  /** The bytes are those of the cached value: nothing was decoded. */
+  | ({ readonly status: 'unchanged'; readonly name: string } & Envelope)
   | ({
       readonly status: 'accepted';
       readonly name: string;
@@ -68,7 +68,8 @@ export interface Receipt {
 
 /** What the session may know of the cache: bytes to compare with. */
 export interface KnownResource {
-  readonly raw: Uint8Array | undefined;
+  /** Whether these are the bytes of the value. */
+  holds(raw: Uint8Array): boolean;
   readonly version: string;
   /** The last good value, for decoders that keep its unchanged parts. */
   readonly value: unknown;

@@ -10,7 +10,7 @@ import type { HealthStatus } from '../../core/endpoint.ts';
 import { AddressSet } from './address-set.ts';
 import { F1, F2, F2_VARINT, F3, F3_VARINT, F4, F5, F5_VARINT, F6, F7, F8, key } from './endpoints-keys.ts';
 import { KnownEndpoint } from './known-endpoint.ts';
-import { checkedLocalities } from './localities.ts';
+import { checkedLocalities, sharedName } from './localities.ts';
 import type { Scope } from './scope.ts';
 import { VARINT, WireReader } from './wire.ts';
 
@@ -176,7 +176,7 @@ export class EndpointsReader {
       else wire.skip();
     }
     wire.leave(outer);
-    return `${region}/${zone}/${subZone}`;
+    return sharedName(`${region}/${zone}/${subZone}`);
   }
 
   /** `load_balancer_endpoints`: the same list in a message of its own. */

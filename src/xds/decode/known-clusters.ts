@@ -73,7 +73,7 @@ export class KnownClusters {
     const known = this.#known.get(outline.key);
     if (known !== undefined) {
       scope.name = names.name;
-      for (const field of known.unsupported) scope.unsupported(field);
+      for (const field of known.unsupported) scope.note(field);
       return withNames(known.config, names);
     }
     const config = decode();

@@ -18,3 +18,16 @@ export function checkedLocalities(localities: LocalityConfig[]): LocalityConfig[
   }
   return localities.toSorted((a, b) => a.priority - b.priority);
 }
+
+/** Localities are few, and every assignment names them. */
+const names = new Map<string, string>();
+const MAX_NAMES = 1000;
+
+/** An equal text that is kept once. */
+export function sharedName(locality: string): string {
+  const known = names.get(locality);
+  if (known !== undefined) return known;
+  if (names.size >= MAX_NAMES) names.clear();
+  names.set(locality, locality);
+  return locality;
+}

@@ -22,7 +22,11 @@ export class Scope {
 
   /** Records a field that has no effect, once per resource whatever the number of its places. */
   unsupported(path: string): void {
-    const field = path.replaceAll(/\[[^\]]*\]/g, '[]');
+    this.note(path.replaceAll(/\[[^\]]*\]/g, '[]'));
+  }
+
+  /** The same for a path without places. */
+  note(field: string): void {
     if (this.noted.has(field)) return;
     this.noted.add(field);
     this.context.unsupported(this.kind, field, this.name);
