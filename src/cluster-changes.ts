@@ -73,8 +73,11 @@ export class ClusterChanges {
     for (const [root, names] of stacks) root.plan = root.plan?.with(names);
     for (const [root, names] of arrived) {
       root.missing = root.missing.filter((key) => !names.has(key.name) || this.#awaited(key));
+      if (root.missing.length > 0 || root.snapshot === undefined) continue;
       // The first configuration is complete.
-      if (root.missing.length === 0) return 'walk';
+      root.partial = false;
+      root.status = 'ready';
+      this.#options.demands?.settle(root.name, root.snapshot);
     }
     return stacks.size === 0 ? 'done' : 'swapped';
   }

@@ -1,23 +1,41 @@
 /** The addresses of one assignment, to find duplicates: open addressing over numbers for IPv4, which nearly all are. */
-
 import type { PackedHost } from '../../config/packed-endpoint.ts';
 
 const EMPTY = -1;
+const NO_SLOTS = new Float64Array(0);
+
+/** Up to this number they are compared one by one: most assignments are short. */
+const FEW = 12;
 
 export class AddressSet {
-  #slots = new Float64Array(64).fill(EMPTY);
+  #few: number[] | undefined = [];
+  #slots = NO_SLOTS;
   #count = 0;
-  readonly #others = new Set<string>();
+  #others: Set<string> | undefined;
 
   /** False when it was there already. */
   add(host: PackedHost, port: number): boolean {
     if (typeof host === 'string') {
-      const before = this.#others.size;
-      return this.#others.add(`${host} ${port}`).size > before;
+      const others = (this.#others ??= new Set<string>());
+      const before = others.size;
+      return others.add(`${host} ${port}`).size > before;
     }
-    if (!this.#insert((host >>> 0) * 65_536 + port)) return false;
+    const key = (host >>> 0) * 65_536 + port;
+    if (this.#few !== undefined) {
+      if (this.#few.includes(key)) return false;
+      if (this.#few.push(key) > FEW) this.#leaveFew(this.#few);
+      return true;
+    }
+    if (!this.#insert(key)) return false;
     if (++this.#count * 2 > this.#slots.length) this.#grow();
     return true;
+  }
+
+  #leaveFew(few: readonly number[]): void {
+    this.#few = undefined;
+    this.#slots = new Float64Array(64).fill(EMPTY);
+    for (const key of few) this.#insert(key);
+    this.#count = few.length;
   }
 
   #insert(key: number): boolean {

@@ -6,6 +6,8 @@ const MAX_UINT32 = 0xffff_ffff;
 
 /** Rule 37: sums of weights, and no gap between priorities; in their order. */
 export function checkedLocalities(localities: LocalityConfig[]): LocalityConfig[] {
+  // Weights are 32 bits: one alone cannot be too much.
+  if (localities.length === 1 && localities[0]?.priority === 0) return localities;
   const sums = new Map<number, number>();
   for (const { priority, weight } of localities) {
     const sum = (sums.get(priority) ?? 0) + (weight ?? 0);
