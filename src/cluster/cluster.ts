@@ -13,6 +13,7 @@ import { buildClusterPicker } from '../balancing/priority.ts';
 import { lbPolicy } from '../balancing/registry.ts';
 import { Breaker } from '../resilience/breaker.ts';
 import { OutlierDetector } from '../resilience/outlier-detection.ts';
+import type { EjectionOwner } from '../resilience/outlier-detection.ts';
 import { KnownEndpoints } from './known-endpoints.ts';
 import { OriginalDst } from './original-dst.ts';
 import { MeshEndpoint } from './endpoint.ts';
@@ -38,7 +39,7 @@ interface Place {
 }
 
 /** Its own observer: outlier detection, whatever its configuration at the time. */
-export class MeshCluster implements Cluster, Observer {
+export class MeshCluster implements Cluster, Observer, EjectionOwner {
   readonly name: string;
   requests = 0;
   pending = 0;
@@ -114,9 +115,13 @@ export class MeshCluster implements Cluster, Observer {
   onAttemptEnd(attempt: Attempt): void {
     this.ended++;
     const { outlier } = this.config;
-    if (outlier !== undefined && !this.#closed) (this.#outlier ??= this.#detector(outlier)).onAttemptEnd(attempt);
+    if (outlier !== undefined && !this.#closed) (this.#outlier ??= new OutlierDetector(outlier, this, this.#deps)).onAttemptEnd(attempt);
     const endpoint = attempt.endpoint as MeshEndpoint | undefined;
     if (endpoint?.gone === true && endpoint.active === 0) void endpoint.drain();
+  }
+
+  ejectionsChanged(): void {
+    this.#rebuild();
   }
 
   /** Takes a new configuration. Endpoints stay; connections are remade only when the transport changed (Envoy X-86). */
@@ -218,16 +223,7 @@ export class MeshCluster implements Cluster, Observer {
     this.#outlier = undefined;
     if (config === undefined) for (const endpoint of this.#endpoints) endpoint.ejected = false;
     // One that is ejected comes back by the rules of now.
-    else if (this.#endpoints.some(({ ejected }) => ejected)) this.#outlier = this.#detector(config);
-  }
-
-  #detector(config: OutlierConfig): OutlierDetector {
-    return new OutlierDetector(
-      config,
-      () => this.endpoints,
-      this.#deps,
-      () => this.#rebuild(),
-    );
+    else if (this.#endpoints.some(({ ejected }) => ejected)) this.#outlier = new OutlierDetector(config, this, this.#deps);
   }
 
   #setOriginalDst(config: ClusterConfig): void {

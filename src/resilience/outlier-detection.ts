@@ -17,6 +17,14 @@ export interface EjectableHost extends Endpoint {
   ejected: boolean;
 }
 
+/** The cluster whose endpoints are observed. */
+export interface EjectionOwner {
+  /** A new array whenever they changed. */
+  readonly endpoints: readonly EjectableHost[];
+  /** Called after ejections and their ends. */
+  ejectionsChanged(): void;
+}
+
 export type EjectionReason =
   | 'consecutive_5xx'
   | 'consecutive_gateway_failure'
@@ -52,9 +60,8 @@ export class OutlierDetector implements Observer, Closable, Alarm {
   unenforced = 0;
   overflows = 0;
   readonly #config: OutlierConfig;
-  readonly #hosts: () => readonly EjectableHost[];
+  readonly #owner: EjectionOwner;
   readonly #deps: Deps;
-  readonly #onChange: () => void;
   readonly #states = new Map<string, HostState>();
   /** The state used last, while it is one of `#states`. */
   #last: HostState | undefined = undefined;
@@ -64,13 +71,11 @@ export class OutlierDetector implements Observer, Closable, Alarm {
   #traffic = false;
   #closed = false;
 
-  /** `hosts` gives the cluster's endpoints, a new array whenever they changed. `onChange` is called after ejections and their ends. */
-  constructor(config: OutlierConfig, hosts: () => readonly EjectableHost[], deps: Deps, onChange: () => void) {
+  constructor(config: OutlierConfig, owner: EjectionOwner, deps: Deps) {
     this.#config = config;
-    this.#hosts = hosts;
+    this.#owner = owner;
     this.#deps = deps;
-    this.#onChange = onChange;
-    for (const host of hosts()) if (host.ejected) this.#adopt(host);
+    for (const host of owner.endpoints) if (host.ejected) this.#adopt(host);
   }
 
   onAttemptEnd(attempt: Attempt): void {
@@ -115,7 +120,7 @@ export class OutlierDetector implements Observer, Closable, Alarm {
     }
     if (waiting || this.#traffic) this.#arm();
     this.#traffic = false;
-    if (changed) this.#onChange();
+    if (changed) this.#owner.ejectionsChanged();
   }
 
   /** Ends the sweeps. Ejections stay as they are: whoever closes the detector knows what becomes of the endpoints. */
@@ -155,7 +160,7 @@ export class OutlierDetector implements Observer, Closable, Alarm {
   }
 
   #detectInARow(state: HostState, reason: EjectionReason, enforcing: number): void {
-    if (this.#eject(state, reason, enforcing, this.#deps.clock.now())) this.#onChange();
+    if (this.#eject(state, reason, enforcing, this.#deps.clock.now())) this.#owner.ejectionsChanged();
   }
 
   #ejectByStatistics(now: number): boolean {
@@ -230,7 +235,7 @@ export class OutlierDetector implements Observer, Closable, Alarm {
       if (ejected && !host.ejected) {
         host.ejected = true;
         this.#counted = undefined;
-        this.#onChange();
+        this.#owner.ejectionsChanged();
       }
     }
     this.#last = state;
@@ -247,7 +252,7 @@ export class OutlierDetector implements Observer, Closable, Alarm {
 
   /** The hosts now, with the number of ejected ones among them counted again only when the hosts changed. */
   #count(): readonly EjectableHost[] {
-    const hosts = this.#hosts();
+    const hosts = this.#owner.endpoints;
     if (hosts !== this.#counted) {
       this.#counted = hosts;
       this.#ejected = hosts.reduce((count, host) => (host.ejected ? count + 1 : count), 0);

@@ -17,6 +17,7 @@ import { GrpcStatus, grpcStatusName } from '../core/status.ts';
 import { Entry, EntryAlarm, WAITING, describeEntry, stopTimer } from './cache-entry.ts';
 import type { ResourceOwner, ServerTraits } from './cache-entry.ts';
 import { tellCollections } from './collections.ts';
+import { FieldLists } from './field-lists.ts';
 import { isCollection, inCollection } from './names.ts';
 import type { KnownResource, Outcome, Update } from './session.ts';
 
@@ -38,14 +39,12 @@ export interface CacheOptions {
   readonly waitMs?: number | undefined;
 }
 
-const MAX_FIELD_LISTS = 1000;
-
 export class XdsCache implements ResourceCache {
   readonly #options: CacheOptions;
   /** The server whose complete list of a wildcard type has come. */
   readonly #listed = new Map<ResourceKind, ServerTraits>();
   readonly #entries = new Map<ResourceKind, Map<string, Entry>>();
-  readonly #unsupported = new Map<string, readonly string[]>();
+  readonly #unsupported = new FieldLists();
   #saved: ((kind: ResourceKind, name: string) => SavedResource | undefined) | undefined;
 
   constructor(options: CacheOptions) {
@@ -246,24 +245,12 @@ export class XdsCache implements ResourceCache {
         entry.state = { status: 'present', value: entry.state.value, version };
     } else {
       entry.updatedAt = this.#options.clock.wallTime();
-      entry.unsupported = this.#fields(outcome.unsupported);
+      entry.unsupported = this.#unsupported.of(outcome.unsupported);
       entry.state = { status: 'present', value: outcome.value, version };
     }
     entry.version = version;
     this.#live(entry, outcome.ttlMs);
     return outcome.status === 'accepted';
-  }
-
-  /** Thousands of resources have the same. */
-  #fields(unsupported: readonly UnsupportedField[]): readonly string[] | undefined {
-    if (unsupported.length === 0) return undefined;
-    const fields = unsupported.map(({ field }) => field);
-    const id = fields.join('\n');
-    const known = this.#unsupported.get(id);
-    if (known !== undefined) return known;
-    if (this.#unsupported.size >= MAX_FIELD_LISTS) this.#unsupported.clear();
-    this.#unsupported.set(id, fields);
-    return fields;
   }
 
   #applyRejection(entry: Entry, outcome: Extract<Outcome, { status: 'rejected' }>, version: string): boolean {

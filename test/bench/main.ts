@@ -9,6 +9,7 @@ const BENCHES: Readonly<Record<string, () => Promise<readonly Bench[]>>> = {
   'hop-server': async () => [(await import('./hop-server.ts')).run],
   import: async () => [(await import('./import.ts')).run],
   update: async () => [(await import('./update.ts')).run],
+  scale: async () => [(await import('./scale.ts')).run],
   route: async () => [(await import('./route.ts')).run],
 };
 

@@ -3,10 +3,13 @@
  * dialect, with services shaped and named as istiod shapes and names them.
  */
 import { LB_POLICIES } from '../../src/balancing/registry.ts';
+import { Attempt, OutboundCall } from '../../src/core/call.ts';
+import type { RequestHead } from '../../src/core/call.ts';
+import { HeaderList } from '../../src/core/headers.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import { RealClock } from '../../src/core/real-clock.ts';
 import { realRandom } from '../../src/core/random.ts';
-import type { AdsStreamEvents, AdsTransport } from '../../src/core/transport.ts';
+import type { AdsStreamEvents, AdsTransport, Transport } from '../../src/core/transport.ts';
 import { FILTERS } from '../../src/filters/registry.ts';
 import { hostPatterns } from '../../src/matching/host-patterns.ts';
 import { MeshEngine } from '../../src/mesh.ts';
@@ -111,6 +114,13 @@ function nameOf(resource: object): string {
   return String(name);
 }
 
+const NO_TRANSPORT: Transport = {
+  name: 'none',
+  connect: () => {
+    throw new Error('nothing is sent');
+  },
+};
+
 /** What one message cost. */
 export interface Applied {
   /** From the bytes to the last reply. */
@@ -184,23 +194,19 @@ export class Rig {
     return { ms: performance.now() - start, longestTask };
   }
 
-  /** The same where the client does it all at once; throws where it does not. */
-  pushNow(bytes: Uint8Array): number {
-    const before = this.#sent;
-    const start = performance.now();
-    this.#events?.onMessage(bytes);
-    const ms = performance.now() - start;
-    if (this.#sent === before || this.#paused) throw new Error('the update was not applied at once');
-    return ms;
+  /** What a call does to the cluster of a service: what lives only of clusters that are called comes to life. */
+  call(service: number): void {
+    const living = this.engine.clusters?.get(clusterOf(service));
+    const head: RequestHead = { protocol: 'http', method: 'GET', scheme: 'http', authority: 'web', path: '/', headers: new HeaderList() };
+    const call = new OutboundCall(head, { replayable: true }, NO_TRANSPORT);
+    const attempt = new Attempt(call, 1);
+    attempt.endpoint = living?.pick(call);
+    if (living === undefined || attempt.endpoint === undefined) throw new Error(`no endpoint for service ${service}`);
+    attempt.status = 200;
+    living.onAttemptEnd(attempt);
   }
 
   get ready(): boolean {
     return [...(this.engine.roots?.values() ?? [])].every(({ status }) => status === 'ready');
-  }
-
-  get endpoints(): number {
-    let count = 0;
-    for (const { endpoints } of this.engine.clusters?.values() ?? []) count += endpoints.length;
-    return count;
   }
 }

@@ -40,9 +40,13 @@ function setUp(config: Partial<OutlierConfig> = {}, count = 2, random: Random = 
   let changes = 0;
   const detector = new OutlierDetector(
     { ...CONFIG, ...config },
-    () => list,
+    {
+      get endpoints() {
+        return list;
+      },
+      ejectionsChanged: () => void changes++,
+    },
     { clock, random, log: silentLogger },
-    () => changes++,
   );
   const finish = (host: FakeHost, outcome: Outcome): void => {
     const attempt = new Attempt(startedCall(clock), 1);
@@ -360,9 +364,8 @@ describe('endpoints that come and go', () => {
     expect(first.ejected).toBe(true);
     const next = new OutlierDetector(
       { ...CONFIG, baseEjectionTimeMs: 10_000 },
-      list,
+      { endpoints: list(), ejectionsChanged: () => undefined },
       { clock, random: new ScriptedRandom(0), log: silentLogger },
-      () => undefined,
     );
     await clock.advance(10_000);
     expect(first.ejected).toBe(false);
