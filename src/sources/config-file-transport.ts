@@ -68,7 +68,7 @@ class ConfigFileStream implements AdsStream, Alarm {
   readonly #events: AdsStreamEvents;
   #watch: DirectoryWatch | undefined;
   #timer: Timer | undefined;
-  /** Device and inode of what stands at the path: another one was moved there. */
+  /** What stands at the path, whatever is in it: another one was moved there. */
   #identity = '';
   #request: PolledRequest | undefined;
   #content: Content | undefined;
@@ -223,8 +223,9 @@ class ConfigFileStream implements AdsStream, Alarm {
 }
 
 async function identityOf(path: string): Promise<string> {
-  const { dev, ino } = await stat(path);
-  return `${dev}:${ino}`;
+  // A number may be given again at once, to a file that was made later.
+  const { dev, ino, birthtimeNs } = await stat(path, { bigint: true });
+  return `${dev}:${ino}:${birthtimeNs}`;
 }
 
 function sameNames(a: readonly string[], b: readonly string[]): boolean {
