@@ -12,6 +12,7 @@ const SUFFIX = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
 export interface LazyModules {
   './adapters/undici/index': typeof import('./adapters/undici/index.ts');
   './adapters/grpc/index': typeof import('./adapters/grpc/index.ts');
+  './adapters/grpc/ads-stream': typeof import('./adapters/grpc/ads-stream.ts');
   './adapters/grpc/call-credentials': typeof import('./adapters/grpc/call-credentials.ts');
   './adapters/rest/index': typeof import('./adapters/rest/index.ts');
   './adapters/node-http/index': typeof import('./adapters/node-http/index.ts');

@@ -138,7 +138,7 @@ function bridgeIfExported(cells: CallMetrics): MetricsBridge | undefined {
 }
 
 /**
- * Loads grpc-js and protobuf: only processes that speak xDS pay for them. Meshes with the same bootstrap share one client, and so one
+ * Loads protobuf, and grpc-js where there is a stream: only processes that speak xDS pay for them. Meshes with the same bootstrap share one client, and so one
  * stream per control plane; extensions of a mesh decide what a resource decodes to, and time or chance of a test belong to it alone.
  */
 interface XdsStart {
@@ -149,15 +149,14 @@ interface XdsStart {
 }
 
 async function openXds({ bootstrap, options, subscription, lastGood }: XdsStart, engine: MeshEngine): Promise<ConfigSource> {
-  const [{ XdsClient }, { RESOURCE_TYPES }, { createAdsTransport }, { shareClient, sharingKey }, { NamedRoutesSource }] = await Promise.all(
-    [
-      import('./xds/client.ts'),
-      import('./xds/resource-types.ts'),
-      import('./adapters/grpc/ads-stream.ts'),
-      import('./xds/shared-client.ts'),
-      import('./xds/named-routes.ts'),
-    ],
-  );
+  const [{ XdsClient }, { RESOURCE_TYPES }, { shareClient, sharingKey }, { NamedRoutesSource }] = await Promise.all([
+    import('./xds/client.ts'),
+    import('./xds/resource-types.ts'),
+    import('./xds/shared-client.ts'),
+    import('./xds/named-routes.ts'),
+    // Files and REST do without; a resource may still name a stream.
+    ...(bootstrap.servers.length > 0 ? [import('./adapters/grpc/ads-stream.ts')] : []),
+  ]);
   const { clock, random, log, filters, lbPolicies } = engine.parts;
   // Envoy's clients subscribe to all listeners and clusters (Envoy X-9).
   const wildcard = subscription.listeners === 'wildcard' || (bootstrap.format === 'envoy' && subscription.listeners !== 'routes');
@@ -167,7 +166,7 @@ async function openXds({ bootstrap, options, subscription, lastGood }: XdsStart,
       // A process that has nothing else to do ends; what waits for a configuration holds it by its own timer.
       transport: (server) =>
         controlPlaneTransport(server, {
-          create: createAdsTransport,
+          create: load('./adapters/grpc/ads-stream').createAdsTransport,
           providers: bootstrap.certificateProviders,
           clock,
           random,

@@ -14,8 +14,8 @@ import type { PolledRequest } from '../proto/discovery-json.ts';
 import { DirectoryWatch } from '../security/directory-watch.ts';
 import { readConfigFile } from './config-file.ts';
 
-/** A move is several events (a Kubernetes volume: five): the file is read when it has been quiet for so long. */
-const QUIET_MS = 10;
+/** A move is several events (a Kubernetes volume: five): the file is read so long after the first. */
+const SETTLE_MS = 10;
 /** Where the system cannot watch. */
 const POLL_MS = 5_000;
 
@@ -73,6 +73,8 @@ class ConfigFileStream implements AdsStream, Alarm {
   #request: PolledRequest | undefined;
   #content: Content | undefined;
   #reading = false;
+  /** The timer is set because something was moved. */
+  #noticed = false;
   /** `move`: read if something else stands at the path; `reload`: read in any case. */
   #due: 'move' | 'reload' | undefined;
   /** The content is still to be delivered. */
@@ -122,9 +124,10 @@ class ConfigFileStream implements AdsStream, Alarm {
     this.#events.onEnd(code, details);
   }
 
-  /** Things have been quiet, or it is time to look without having been told. */
+  /** Things have settled, or it is time to look without having been told. */
   onAlarm(): void {
     this.#timer = undefined;
+    this.#noticed = false;
     this.#watch?.refresh();
     this.#due ??= 'move';
     void this.#read();
@@ -144,7 +147,10 @@ class ConfigFileStream implements AdsStream, Alarm {
   #notice(what: 'move' | 'reload'): void {
     if (this.#ended) return;
     if (this.#due !== 'reload') this.#due = what;
-    this.#set(QUIET_MS);
+    // Not put off by further events: in a busy folder they never end.
+    if (this.#noticed) return;
+    this.#noticed = true;
+    this.#set(SETTLE_MS);
   }
 
   #set(delayMs: number): void {

@@ -1,11 +1,15 @@
 /** A mesh from an Envoy bootstrap whose configuration is in files (`path_config_source`, Envoy X-101 to X-103). */
+import { createServer as createSecureServer } from 'node:https';
+import type { TLSSocket } from 'node:tls';
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
+import { createTestCa } from '../../src/control-plane/ca/ca.ts';
+import { RealClock } from '../../src/core/real-clock.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import type { Mesh } from '../../src/index.ts';
 import { createMesh } from '../../src/index.ts';
-import { serve } from '../support/http-servers.ts';
+import { listen, serve, track } from '../support/http-servers.ts';
 import { closing, expectIdle } from '../support/mesh-app.ts';
 import { folder } from '../support/mesh-process.ts';
 import { cluster, endpoints, listener, routeConfig, to } from '../support/mesh-raw.ts';
@@ -144,3 +148,59 @@ function plain(resource: Json): Json {
   const { '@type': _type, ...assignment } = resource['load_assignment'] as Json;
   return { ...resource, load_assignment: assignment };
 }
+
+test('secrets in a file: mutual TLS, and the certificate that is moved in next', async () => {
+  const ca = createTestCa({ trustDomain: 'dev', clock: new RealClock() });
+  const server = ca.issue({ spiffeId: 'spiffe://dev/server' });
+  const shown: string[] = [];
+  const web = createSecureServer(
+    { cert: server.certificateChainPem, key: server.privateKeyPem, ca: ca.certificatePem, requestCert: true, rejectUnauthorized: true },
+    (request, response) => {
+      shown.push((request.socket as TLSSocket).getPeerCertificate().subjectaltname ?? '');
+      response.setHeader('connection', 'close');
+      response.end('secure');
+    },
+  );
+  track(web);
+  const port = await listen(web);
+  const directory = folder({});
+  const secrets = join(directory, 'secrets.yaml');
+  const type = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3';
+  const put = (spiffeId: string): void => {
+    const { certificateChainPem, privateKeyPem } = ca.issue({ spiffeId });
+    const pem = (text: string): Json => ({ inline_string: text });
+    move(
+      secrets,
+      file([
+        {
+          '@type': `${type}.Secret`,
+          name: 'me',
+          tls_certificate: { certificate_chain: pem(certificateChainPem), private_key: pem(privateKeyPem) },
+        },
+        { '@type': `${type}.Secret`, name: 'trust', validation_context: { trusted_ca: pem(ca.certificatePem) } },
+      ]),
+    );
+  };
+  const sds_config = { path_config_source: { path: secrets }, resource_api_version: 'V3' };
+  const common_tls_context = {
+    tls_certificate_sds_secret_configs: [{ name: 'me', sds_config }],
+    combined_validation_context: { default_validation_context: {}, validation_context_sds_secret_config: { name: 'trust', sds_config } },
+  };
+  const transport_socket = {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: { '@type': `${type}.UpstreamTlsContext`, common_tls_context },
+  };
+  put('spiffe://dev/first');
+  move(join(directory, 'lds.yaml'), file([shop('one')]));
+  const load_assignment = endpoints('one', port);
+  move(
+    join(directory, 'cds.yaml'),
+    file([plain(cluster('one', { type: 'STATIC', load_assignment, eds_cluster_config: undefined, transport_socket }))]),
+  );
+  const mesh = await meshOf(bootstrapOf(directory));
+  expect(await get(mesh)).toBe('secure');
+  put('spiffe://dev/second');
+  await until(async () => (await get(mesh)) === 'secure' && shown.at(-1) === 'URI:spiffe://dev/second');
+  expect(new Set(shown)).toEqual(new Set(['URI:spiffe://dev/first', 'URI:spiffe://dev/second']));
+  expect(JSON.stringify(mesh.describe())).not.toContain('PRIVATE KEY');
+});
