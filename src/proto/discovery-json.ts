@@ -59,14 +59,20 @@ export function withKnownTypes(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withKnownTypes(inner)]));
 }
 
-/** `typeUrl` is what was asked for: where the response does not say, it is that. Throws `ProtoProblem` on what is no response. */
-export function responseFromJson(json: unknown, typeUrl: string): TextResponse {
+/**
+ * `typeUrl` is what was asked for: where the response does not say, it is that. Yields between resources so that the work can be spread.
+ * Throws `ProtoProblem` on what is no response.
+ */
+export function* responseFromJson(json: unknown, typeUrl: string): Generator<undefined, TextResponse> {
   if (!isRecord(json)) throw new ProtoProblem('a DiscoveryResponse must be an object');
-  const { resources = [], ...rest } = json;
-  if (resources !== null && !Array.isArray(resources)) throw new ProtoProblem('"resources" must be a list');
+  const { resources, ...rest } = json;
+  if (resources !== undefined && resources !== null && !Array.isArray(resources)) throw new ProtoProblem('"resources" must be a list');
   const message = envelope(rest as JsonObject);
   const problems: string[] = [];
-  message.resources = ((resources ?? []) as readonly unknown[]).map((resource, index) => readResource(resource, index, problems));
+  for (const [index, resource] of ((resources ?? []) as readonly unknown[]).entries()) {
+    message.resources.push(readResource(resource, index, problems));
+    yield undefined;
+  }
   message.typeUrl = message.typeUrl || typeUrl;
   return responseOf(message, problems);
 }
@@ -113,20 +119,19 @@ function readResource(given: unknown, index: number, problems: string[]): Any {
   const typeUrl = given['@type'];
   // The session says which type was expected.
   if (!knows(typeUrl)) return packed(typeUrl, new Uint8Array());
-  const json = withKnownTypes(given);
+  try {
+    return packed(typeUrl, jsonToAny(given).value);
+  } catch {
+    // Whatever it is, it is found again below.
+  }
   const inner = typeUrl === RESOURCE_TYPE_URL && isRecord(given['resource']) ? given['resource'] : undefined;
   const name = nameOf(given) ?? (inner && nameOf(inner));
   const place = `${at} ${JSON.stringify(name ?? '')}`;
-  try {
-    return packed(typeUrl, jsonToAny(json).value);
-  } catch {
-    // Told field by field below, or again.
-  }
   const unknown: string[] = [];
-  const rest = withoutUnknownFields(typeUrl, json, unknown);
+  const rest = withoutUnknownFields(typeUrl, withKnownTypes(given), unknown);
   try {
     const { value } = jsonToAny(rest);
-    problems.push(`${place}: read without fields that are not known here: ${unknown.join(', ')}`);
+    if (unknown.length > 0) problems.push(`${place}: read without fields that are not known here: ${unknown.join(', ')}`);
     return packed(typeUrl, value);
   } catch (error) {
     problems.push(`${place}: ${reasonOf(error)}`);

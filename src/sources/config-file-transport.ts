@@ -7,6 +7,7 @@ import { readFile, stat } from 'node:fs/promises';
 import type { PathConfigSource } from '../config/config-source.ts';
 import type { Alarm, Clock, Timer } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
+import { inSlices } from '../core/slices.ts';
 import { GrpcStatus } from '../core/status.ts';
 import type { AdsStream, AdsStreamEvents, AdsTransport } from '../core/transport.ts';
 import { decodeRequest, encodeResponse } from '../proto/discovery-json.ts';
@@ -187,10 +188,11 @@ class ConfigFileStream implements AdsStream, Alarm {
       if (due === 'move' && identity === this.#identity) return;
       this.#identity = identity;
       const bytes = await readFile(path);
-      if (this.#watch === undefined) return;
+      if (this.#stopped) return;
       const hash = createHash('sha256').update(bytes).digest('hex');
       if (hash === this.#content?.hash) return;
-      const response = readConfigFile(bytes, path, typeUrl);
+      const response = await inSlices(readConfigFile(bytes, path, typeUrl), this.#transport.options.clock);
+      if (this.#stopped) return;
       const version = response.versionInfo === '' ? hash.slice(0, 16) : response.versionInfo;
       if (response.problems.length > 0)
         this.#transport.options.log.warn('resources of a file are not as inmesh knows them', { path, problems: response.problems });
@@ -215,6 +217,10 @@ class ConfigFileStream implements AdsStream, Alarm {
       this.#transport.problem = problem;
     }
     this.end(missing ? GrpcStatus.NOT_FOUND : GrpcStatus.INVALID_ARGUMENT, problem);
+  }
+
+  get #stopped(): boolean {
+    return this.#watch === undefined;
   }
 
   #deliver(): void {

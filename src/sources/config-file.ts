@@ -6,11 +6,11 @@ import { parseEnvoyYaml } from './envoy-yaml.ts';
 
 /**
  * `.pb`: binary; everything else is YAML, and so also JSON. `typeUrl`: what the file should hold; where it does not say, it is that.
- * Throws an `Error` whose message says what is wrong, without the path.
+ * Yields between resources so that the work can be spread. Throws an `Error` whose message says what is wrong.
  */
-export function readConfigFile(content: Buffer, path: string, typeUrl: string): TextResponse {
+export function* readConfigFile(content: Buffer, path: string, typeUrl: string): Generator<undefined, TextResponse> {
   if (path.endsWith('.pb_text')) throw new ProtoProblem('text proto is not supported; write YAML, JSON or binary (.pb)');
-  const response = path.endsWith('.pb') ? responseFromBytes(content, typeUrl) : responseFromJson(parse(content, path), typeUrl);
+  const response = path.endsWith('.pb') ? responseFromBytes(content, typeUrl) : yield* responseFromJson(parse(content, path), typeUrl);
   if (response.typeUrl !== typeUrl)
     throw new ProtoProblem(`holds resources of type "${response.typeUrl}", and "${typeUrl}" is what is subscribed`);
   return response;

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import type { Alarm, Clock, Timer } from '../../core/clock.ts';
 import type { Logger } from '../../core/log.ts';
 import type { Random } from '../../core/random.ts';
+import { inSlices } from '../../core/slices.ts';
 import { GrpcStatus, httpToGrpcStatus } from '../../core/status.ts';
 import type { AdsStream, AdsStreamEvents } from '../../core/transport.ts';
 import { decodeRequest, encodeResponse, requestToJson, responseFromJson } from '../../proto/discovery-json.ts';
@@ -196,18 +197,19 @@ export class RestStream implements AdsStream, Alarm {
       if (this.#ended) return;
       this.#clear();
       if (reply.status === 304) this.#markConnected();
-      else if (reply.status === 200) this.#take(reply.body, names, request.typeUrl);
+      else if (reply.status === 200) await this.#take(reply.body, names, request.typeUrl, signal);
       else throw this.#refusal(reply);
     } catch (error) {
       throw new Refused(codeOf(error), `${url}: ${(collected?.redact ?? AS_IS)(reasonOf(error))}`);
     }
   }
 
-  #take(body: Buffer, names: readonly string[], typeUrl: string): void {
+  async #take(body: Buffer, names: readonly string[], typeUrl: string, signal: AbortSignal): Promise<void> {
     const same = this.#delivered !== undefined && sameNames(this.#delivered.names, names) ? this.#delivered : undefined;
     const bodyHash = hash(body);
     if (same?.body === bodyHash) return;
-    const response = read(body, typeUrl);
+    const response = await this.#read(body, typeUrl, signal);
+    signal.throwIfAborted();
     // A new nonce is no news.
     const content = hash(encodeResponse(response, response.versionInfo, ''));
     this.#markConnected();
@@ -217,6 +219,15 @@ export class RestStream implements AdsStream, Alarm {
     const bytes = encodeResponse(response, response.versionInfo, response.nonce);
     if (this.#paused) this.#held = bytes;
     else this.#events.onMessage(bytes);
+  }
+
+  async #read(body: Buffer, typeUrl: string, signal: AbortSignal): Promise<TextResponse> {
+    try {
+      return await inSlices(responseFromJson(JSON.parse(body.toString('utf8')), typeUrl), this.#options.clock, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw new Refused(GrpcStatus.INTERNAL, `the answer is no DiscoveryResponse in JSON: ${reasonOf(error)}`);
+    }
   }
 
   /** What binary messages carry silently, text cannot: said once for as long as it is the same. */
@@ -242,14 +253,6 @@ export class RestStream implements AdsStream, Alarm {
     if (this.#connected || this.#ended) return;
     this.#connected = true;
     this.#events.onConnected();
-  }
-}
-
-function read(body: Buffer, typeUrl: string): TextResponse {
-  try {
-    return responseFromJson(JSON.parse(body.toString('utf8')), typeUrl);
-  } catch (error) {
-    throw new Refused(GrpcStatus.INTERNAL, `the answer is no DiscoveryResponse in JSON: ${reasonOf(error)}`);
   }
 }
 

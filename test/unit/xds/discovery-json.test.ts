@@ -3,10 +3,19 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { TYPE_URLS } from '../../../src/config/resource.ts';
 import { anyToJson, pack, unpack } from '../../../src/proto/any.ts';
-import { encodeResponse, responseFromBytes, responseFromJson } from '../../../src/proto/discovery-json.ts';
+import { encodeResponse, responseFromBytes, responseFromJson as steps } from '../../../src/proto/discovery-json.ts';
+import type { TextResponse } from '../../../src/proto/discovery-json.ts';
 import { RESOURCE_TYPE_URL, decodeDiscoveryResponse, decodeWrappedResource } from '../../../src/proto/discovery.ts';
 
 const TYPED_STRUCT = 'type.googleapis.com/xds.type.v3.TypedStruct';
+
+function responseFromJson(json: unknown, typeUrl: string): TextResponse {
+  const running = steps(json, typeUrl);
+  for (;;) {
+    const step = running.next();
+    if (step.done === true) return step.value;
+  }
+}
 
 /** As the session sees it. */
 function read(json: unknown): {
