@@ -17,16 +17,26 @@ export interface BootstrapParts {
   readonly provider: boolean;
 }
 
-export function bootstrapOf(parts: BootstrapParts): Readonly<Record<string, unknown>> {
-  const { nodeId, address, certificates, rootsFile, tls, provider } = parts;
+/** How the process proves to the control plane who it is (gRFC A65). */
+export function channelCredentials({ certificates, rootsFile, tls }: BootstrapParts): Readonly<Record<string, unknown>> {
+  if (tls === undefined) return { type: 'insecure' };
+  const own = tls === 'mutual' && certificates !== undefined ? pairOf(certificates) : {};
+  return { type: 'tls', config: { ...own, ca_certificate_file: rootsFile, refresh_interval: '1s' } };
+}
+
+/** A `file_watcher` with the process's certificate, where it has one, and the trust anchors (gRFC A29). */
+export function fileWatcher({ certificates, rootsFile }: BootstrapParts): Readonly<Record<string, unknown>> {
   const own = certificates === undefined ? {} : pairOf(certificates);
-  const files = { ca_certificate_file: rootsFile, refresh_interval: '1s' };
-  const credentials = tls === undefined ? { type: 'insecure' } : { type: 'tls', config: { ...(tls === 'mutual' ? own : {}), ...files } };
+  return { plugin_name: 'file_watcher', config: { ...own, ca_certificate_file: rootsFile, refresh_interval: '1s' } };
+}
+
+export function bootstrapOf(parts: BootstrapParts): Readonly<Record<string, unknown>> {
+  const { nodeId, address, provider } = parts;
   return {
-    xds_servers: [{ server_uri: address, channel_creds: [credentials], server_features: ['xds_v3'] }],
+    xds_servers: [{ server_uri: address, channel_creds: [channelCredentials(parts)], server_features: ['xds_v3'] }],
     node: { id: nodeId, cluster: 'inmesh' },
     server_listener_resource_name_template: SERVER_LISTENER_TEMPLATE,
-    ...(provider ? { certificate_providers: { [PROVIDER_INSTANCE]: { plugin_name: 'file_watcher', config: { ...own, ...files } } } } : {}),
+    ...(provider ? { certificate_providers: { [PROVIDER_INSTANCE]: fileWatcher(parts) } } : {}),
   };
 }
 

@@ -64,7 +64,7 @@ export function isSnapshot(content: string): boolean {
 
 /** Never throws. */
 export function parseSnapshot(content: string, origin: string): SnapshotResult {
-  const opened = openYaml(content, origin, SHAPES, 'Begin with "resources:".');
+  const opened = openYaml(content, origin, SHAPES, 'Begin with "resources:".', true);
   if (!opened.ok) return opened;
   const { reader, root } = opened;
   const raw = reader.shape('snapshot', root, '') ?? {};

@@ -182,6 +182,14 @@ describe('raw resources', () => {
     expect(updates.map(({ ok }) => ok)).toEqual([false, true]);
   });
 
+  test('YAML anchors and merge keys, as such files have them', async () => {
+    const text = `resources:\n  - &one { "@type": ${TYPE_URLS.cluster}, name: a, type: STATIC }\n  - { <<: *one, name: b }\n`;
+    const plane = await start({ text });
+    const client = new RawDelta(plane.address);
+    client.send({ typeUrl: TYPE_URLS.cluster });
+    expect((await client.next()).resources.map(({ name }) => name)).toEqual(['a', 'b']);
+  });
+
   test('from code, and replaced', async () => {
     const plane = await start({ resources: [cluster('a') as Record<string, unknown>] });
     const client = new RawDelta(plane.address);

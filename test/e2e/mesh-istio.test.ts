@@ -128,6 +128,12 @@ test('the sidecar view: hosts that no service has pass through, or do not with R
   }
 });
 
+test.each(['grpc', 'sidecar'] as const)('over mutual TLS to the control plane, by both bootstraps: %s', async (view) => {
+  const { plane, ports, mesh } = await world(view, 'off', { tls: 'mutual' });
+  await server(plane, 'reviews', ports.v1, 'v1');
+  expect(await answers(await mesh('web'), `http://${REVIEWS}:9080/`)).toEqual({ '200 v1': 1 });
+});
+
 test('the sidecar view by wildcard listeners: what is full of filters of others is accepted', async () => {
   const { plane, ports, mesh } = await world('sidecar', 'off');
   await server(plane, 'reviews', ports.v1, 'v1');

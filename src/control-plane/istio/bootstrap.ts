@@ -3,7 +3,9 @@
  * xDS and secrets.
  */
 import type { BootstrapParts } from '../bootstrap.ts';
+import { channelCredentials, fileWatcher } from '../bootstrap.ts';
 import type { JsonObject } from '../encode/json.ts';
+import { object } from '../encode/json.ts';
 import { SERVER_PREFIX } from './listeners-grpc.ts';
 import { DOMAIN } from './registry.ts';
 import { ISTIO_PROVIDER, SDS_CLUSTER } from './tls.ts';
@@ -35,35 +37,59 @@ function nodeOf(nodeId: string): { readonly namespace: string; readonly address:
 }
 
 export function grpcBootstrap(parts: BootstrapParts): Readonly<Record<string, unknown>> {
-  const { nodeId, address, certificates, rootsFile } = parts;
-  const pair =
-    certificates === undefined ? {} : { certificate_file: certificates.certificateFile, private_key_file: certificates.privateKeyFile };
+  const { nodeId, address } = parts;
   return {
-    xds_servers: [{ server_uri: address, channel_creds: [{ type: 'insecure' }], server_features: ['xds_v3'] }],
+    xds_servers: [{ server_uri: address, channel_creds: [channelCredentials(parts)], server_features: ['xds_v3'] }],
     node: { id: nodeId, locality: {}, metadata: { GENERATOR: 'grpc', ...nodeOf(nodeId).metadata }, UserAgentVersionType: null },
-    certificate_providers: {
-      [ISTIO_PROVIDER]: { plugin_name: 'file_watcher', config: { ...pair, ca_certificate_file: rootsFile, refresh_interval: '1s' } },
-    },
+    certificate_providers: { [ISTIO_PROVIDER]: fileWatcher(parts) },
     server_listener_resource_name_template: `${SERVER_PREFIX}%s`,
   };
 }
 
+/** TLS to the control plane in Envoy's format; undefined: plaintext. */
+function transportSocket({ tls, certificates, rootsFile }: BootstrapParts): JsonObject | undefined {
+  if (tls === undefined) return undefined;
+  const file = (filename: string): JsonObject => ({ filename });
+  const own =
+    tls === 'mutual' && certificates !== undefined
+      ? [{ certificate_chain: file(certificates.certificateFile), private_key: file(certificates.privateKeyFile) }]
+      : undefined;
+  return {
+    name: 'envoy.transport_sockets.tls',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext',
+      sni: 'localhost',
+      common_tls_context: object({
+        tls_certificates: own,
+        alpn_protocols: ['h2'],
+        validation_context: {
+          trusted_ca: file(rootsFile),
+          match_typed_subject_alt_names: [{ san_type: 'DNS', matcher: { exact: 'localhost' } }],
+        },
+      }),
+    },
+  };
+}
+
 /** Envoy's format: delta ADS over the cluster `xds-grpc`, secrets over `sds-grpc`. */
-export function sidecarBootstrap({ nodeId, address }: BootstrapParts): Readonly<Record<string, unknown>> {
+export function sidecarBootstrap(parts: BootstrapParts): Readonly<Record<string, unknown>> {
+  const { nodeId, address } = parts;
   const at = /^\[?(.*?)\]?:(\d+)$/.exec(address);
   const socket = { socket_address: { address: at?.[1] ?? '', port_value: Number(at?.[2] ?? 0) } };
-  const cluster = (name: string): JsonObject => ({
-    name,
-    type: 'STATIC',
-    connect_timeout: '1s',
-    typed_extension_protocol_options: {
-      'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
-        '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
-        explicit_http_config: { http2_protocol_options: {} },
+  const cluster = (name: string): JsonObject =>
+    object({
+      name,
+      type: 'STATIC',
+      connect_timeout: '1s',
+      transport_socket: transportSocket(parts),
+      typed_extension_protocol_options: {
+        'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+          '@type': 'type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions',
+          explicit_http_config: { http2_protocol_options: {} },
+        },
       },
-    },
-    load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint: { address: socket } }] }] },
-  });
+      load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint: { address: socket } }] }] },
+    });
   const ads = { ads: {}, initial_fetch_timeout: '0s', resource_api_version: 'V3' };
   return {
     node: { id: nodeId, cluster: 'inmesh', locality: {}, metadata: nodeOf(nodeId).metadata },

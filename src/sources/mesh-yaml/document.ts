@@ -10,10 +10,16 @@ export type OpenedYaml =
   | { readonly ok: true; readonly reader: Reader; readonly root: Node }
   | { readonly ok: false; readonly errors: readonly FileProblem[] };
 
-/** `origin` names the file in messages; `begin` says what to write into an empty one. Never throws. */
-export function openYaml(text: string, origin: string, shapes: Readonly<Record<string, ShapeSpec>>, begin: string): OpenedYaml {
+/** `origin` names the file in messages; `begin` says what to write into an empty one; `merge`: `<<` keys are merged. Never throws. */
+export function openYaml(
+  text: string,
+  origin: string,
+  shapes: Readonly<Record<string, ShapeSpec>>,
+  begin: string,
+  merge = false,
+): OpenedYaml {
   // YAML 1.2: `off`, `on` and `yes` are texts. Keys are compared by the reader's own rules.
-  const document = parseDocument(text, { prettyErrors: false, version: '1.2' });
+  const document = parseDocument(text, { prettyErrors: false, version: '1.2', merge });
   const lines = new LineIndex(text);
   if (document.errors.length > 0) return { ok: false, errors: document.errors.map((error) => syntaxProblem(error, origin, lines)) };
   if (document.contents === null) {

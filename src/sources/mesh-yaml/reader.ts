@@ -207,14 +207,14 @@ export class Reader {
   #raw(node: unknown, path: string): Read | undefined {
     if (!isMap(node))
       return this.#fail(path, node, `${describeNode(node)} stands where a resource is expected`, 'Write a map with "@type".');
-    const type: unknown = node.get('@type');
-    if (typeof type !== 'string')
-      return this.#fail(path, node, '"@type" is missing', 'Add "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster, or another.');
+    let json: Readonly<Record<string, unknown>>;
     try {
-      return node.toJS(this.#document, { maxAliasCount: 100 }) as unknown;
+      json = node.toJS(this.#document, { maxAliasCount: 100 }) as Readonly<Record<string, unknown>>;
     } catch {
       return this.#fail(path, node, 'too many aliases in one resource', 'Write the values out.');
     }
+    if (typeof json['@type'] === 'string') return json;
+    return this.#fail(path, node, '"@type" is missing', 'Add "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster, or another.');
   }
 
   #map(node: unknown, path: string, want: string): YAMLMap | undefined {
