@@ -264,10 +264,15 @@ export interface Envoy {
   stat(name: string): Promise<number>;
 }
 
-export async function startEnvoy(plane: ControlPlane, mode: 'sotw' | 'delta', node: string): Promise<Envoy> {
+export async function startEnvoy(
+  plane: { readonly address: string },
+  mode: 'sotw' | 'delta',
+  node: string,
+  more: readonly string[] = [],
+): Promise<Envoy> {
   const admin = `127.0.0.1:${await freePort()}`;
   const script = fileURLToPath(new URL('envoy-bootstrap.mjs', import.meta.url));
-  const made = startProcess(process.execPath, [script, '--mode', mode, '--cp', plane.address, '--admin', admin, '--node', node]);
+  const made = startProcess(process.execPath, [script, '--mode', mode, '--cp', plane.address, '--admin', admin, '--node', node, ...more]);
   await made.exited;
   const file = join(scratch(), 'envoy.json');
   writeFileSync(file, made.output());
