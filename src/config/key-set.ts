@@ -18,13 +18,13 @@ export class KeySet implements Iterable<ResourceKey> {
     return this.#size;
   }
 
-  /** False when it was there already; then the key that was there stays. */
+  /** False when it was there already. */
   add(key: ResourceKey): boolean {
     let keys = this.#kinds.get(key.kind);
     if (keys === undefined) this.#kinds.set(key.kind, (keys = new Map<string, ResourceKey>()));
-    const id = idOf(key);
-    if (keys.has(id)) return false;
-    keys.set(id, key);
+    const before = keys.size;
+    keys.set(idOf(key), key);
+    if (keys.size === before) return false;
     this.#size++;
     return true;
   }
