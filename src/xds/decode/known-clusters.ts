@@ -3,6 +3,7 @@
  * outlier detection and policies of ten thousand clusters once. What may differ is in `SPEC`; everything else is compared byte by byte.
  */
 import type { ClusterConfig } from '../../config/cluster.ts';
+import type { UpstreamTlsConfig } from '../../config/tls.ts';
 import type { DecodeContext } from '../resource-type.ts';
 import { outlineOf } from './outline.ts';
 import type { Scope } from './scope.ts';
@@ -15,14 +16,18 @@ const STATISTICS_NAME = 3;
 const MAX_SNI_BYTES = 255;
 const UPSTREAM_TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext';
 
+const TLS: OutlineSpec = { fields: new Map([[2, { fields: new Map([[2, SNI]]) }]]), where: [1, UPSTREAM_TLS] };
+const TRANSPORT_SOCKET: OutlineSpec = { fields: new Map([[3, TLS]]) };
+
 /** Of metadata only `filter_metadata.inmesh` is read. */
 const SPEC: OutlineSpec = {
   fields: new Map<number, Outlined>([
     [1, NAME],
     [3, { fields: new Map([[2, SERVICE_NAME]]) }],
-    [24, { fields: new Map([[3, { fields: new Map([[2, { fields: new Map([[2, SNI]]) }]]), where: [1, UPSTREAM_TLS] }]]) }],
+    [24, TRANSPORT_SOCKET],
     [25, { unless: 'inmesh' }],
     [28, STATISTICS_NAME],
+    [43, { fields: new Map([[3, TRANSPORT_SOCKET]]) }],
   ]),
 };
 
@@ -35,12 +40,12 @@ interface Known {
   readonly unsupported: readonly string[];
 }
 
-/** The text with this number, when there is exactly one; empty when there is none. */
+/** The text with this number, when there is one and no other; empty when there is none. */
 function only(outline: Outline, number: number): string | undefined {
   let found = '';
   for (const [other, text] of outline.texts) {
     if (other !== number) continue;
-    if (found !== '') return undefined;
+    if (found !== '' && found !== text) return undefined;
     found = text;
   }
   return found;
@@ -85,20 +90,29 @@ export class KnownClusters {
 }
 
 /** Whether the names are where they are thought to be. */
-function isLike({ name, discovery, tls }: ClusterConfig, names: Names): boolean {
+function isLike({ name, discovery, tls, sockets = [] }: ClusterConfig, names: Names): boolean {
+  const secured = [tls, ...sockets.map((socket) => socket.tls)];
   return (
-    name === names.name && discovery.kind === 'eds' && discovery.serviceName === names.serviceName && (tls?.sni ?? names.sni) === names.sni
+    name === names.name &&
+    discovery.kind === 'eds' &&
+    discovery.serviceName === names.serviceName &&
+    secured.every((each) => each === undefined || each.sni === names.sni)
   );
 }
 
+function withSni(tls: UpstreamTlsConfig | undefined, sni: string): UpstreamTlsConfig | undefined {
+  return tls === undefined || tls.sni === sni ? tls : Object.freeze({ ...tls, sni });
+}
+
 function withNames(config: ClusterConfig, { name, serviceName, sni }: Names): ClusterConfig {
-  const { discovery, tls } = config;
+  const { discovery, tls, sockets } = config;
   if (discovery.kind !== 'eds') return config;
   return Object.freeze({
     ...config,
     name,
     discovery: Object.freeze({ ...discovery, serviceName }),
-    tls: tls === undefined || tls.sni === sni ? tls : Object.freeze({ ...tls, sni }),
+    tls: withSni(tls, sni),
+    ...(sockets && { sockets: Object.freeze(sockets.map((each) => Object.freeze({ ...each, tls: withSni(each.tls, sni) }))) }),
   });
 }
 

@@ -32,6 +32,13 @@ const tls = fc.oneof(
   { weight: 5, arbitrary: fc.constant<Json>({}) },
   text.map((sni) => socket(sni)),
   text.map((sni) => socket(sni, { auto_sni_san_validation: true })),
+  fc.tuple(text, text).map(([sni, other]): Json => ({
+    ...socket(sni),
+    transport_socket_matches: [
+      { name: 'tls', match: { tlsMode: 'istio' }, ...socket(other) },
+      { name: 'plain', match: {}, transport_socket: { name: 'envoy.transport_sockets.raw_buffer' } },
+    ],
+  })),
   fc.constant<Json>({ transport_socket: { name: 'envoy.transport_sockets.raw_buffer' } }),
   fc.constant(socket('x'.repeat(256))),
 );
@@ -105,6 +112,17 @@ describe('clusters', () => {
     [
       'with a breaker',
       (name) => edsCluster({ name, metadata: { filter_metadata: { inmesh: { breaker: { volumeThreshold: name.length } } } } }),
+    ],
+    [
+      'with TLS by endpoint, as istiod sends it to sidecars',
+      (name) =>
+        edsCluster({
+          name,
+          transport_socket_matches: [
+            { name: 'tls', match: { tlsMode: 'istio' }, ...socket(`${name}.example`) },
+            { name: 'plain', match: {}, transport_socket: { name: 'envoy.transport_sockets.raw_buffer' } },
+          ],
+        }),
     ],
     [
       'with a name for the assignment',
