@@ -1,4 +1,5 @@
 /** `mesh.describe()`: the running mesh as plain data, the content of CSDS (gRFC A40) and more; serialisable as JSON. */
+import { filterProblems } from './config/extension.ts';
 import type { RuntimeValue } from './config/runtime.ts';
 import type { SourceDescription } from './config/resource.ts';
 import type { MeshCluster } from './cluster/cluster.ts';
@@ -46,6 +47,8 @@ export interface ListenerDescription {
   readonly reason: string;
   /** Resources that are still awaited. */
   readonly missing: readonly string[];
+  /** Filters over ECDS whose configuration is not there or cannot be used, and why. */
+  readonly problems: readonly string[];
   /** Layer names, outermost first, of every stack assembled so far, by route. */
   readonly stacks: Readonly<Record<string, readonly string[]>>;
 }
@@ -98,6 +101,7 @@ export function describe(engine: MeshEngine): MeshDescription {
       status: root.status,
       reason: root.reason,
       missing: root.missing.map((key) => `${key.kind} "${key.name}"`),
+      problems: root.snapshot === undefined ? [] : filterProblems(root.snapshot),
       stacks: Object.fromEntries(root.plan?.assembled ?? []),
     })),
     clusters: engine.clusters?.look(describeCluster) ?? [],

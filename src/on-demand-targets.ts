@@ -2,7 +2,7 @@
  * Targets of calls for which something has to be asked first: a cluster, the routes of a scope, a virtual host (Envoy X-95, X-91, X-90).
  * They are never called while it is awaited; the mesh asks for it and routes the call again.
  */
-import type { HttpManagerConfig } from './config/listener.ts';
+import type { HttpFilterConfig } from './config/listener.ts';
 import { ON_DEMAND_TIMEOUT_MS, onDemandAt } from './config/on-demand.ts';
 import type { FilterOverrides, RouteConfiguration } from './config/routes.ts';
 import type { ScopedRoutesConfig } from './config/scoped-routes.ts';
@@ -19,7 +19,8 @@ import type { RouteContext } from './routing/route-table.ts';
 import { withoutPort } from './routing/virtual-hosts.ts';
 
 export interface OnDemandPlace {
-  readonly manager: HttpManagerConfig;
+  /** With what ECDS brought. */
+  readonly filters: readonly HttpFilterConfig[];
   /** Of the listener. */
   readonly root: string;
   /** Undefined: nothing is asked for on demand. */
@@ -42,9 +43,9 @@ export class OnDemandTargets {
 
   /** The route leads to a cluster that nobody has asked for. `levels`: overrides of filters, most specific first. */
   cluster(where: RouteContext, labels: TargetLabels, levels: readonly FilterOverrides[]): OutboundTarget {
-    const { manager, root, demands, local } = this.#place;
+    const { filters, root, demands, local } = this.#place;
     const { clusterName: name, route } = where;
-    const config = onDemandAt(manager, levels)?.clusters;
+    const config = onDemandAt(filters, levels)?.clusters;
     const action = route.action.kind === 'forward' ? route.action : undefined;
     const byHeader = action?.cluster.kind === 'cluster-header';
     const awaits: Awaited = {
@@ -74,9 +75,9 @@ export class OnDemandTargets {
    * undefined where it is not so.
    */
   unknownHost(config: RouteConfiguration): ((authority: string) => OutboundTarget | undefined) | undefined {
-    const { manager, root, demands } = this.#place;
+    const { filters, root, demands } = this.#place;
     const { vhds, name: routeConfig, ignorePortInHostMatching } = config;
-    if (vhds === undefined || demands === undefined || onDemandAt(manager, []) === undefined) return undefined;
+    if (vhds === undefined || demands === undefined || onDemandAt(filters, []) === undefined) return undefined;
     return (authority) => {
       const host = asciiLower(ignorePortInHostMatching ? withoutPort(authority) : authority);
       if (host === '') return undefined;

@@ -2,7 +2,9 @@
  * Snapshot → plan: route tables whose leaves are targets with assembled stacks. Parts whose resources did not change are reused, so an
  * update of endpoints compiles nothing; stacks are assembled on a route's first use (thousands of routes, few used).
  */
-import type { HttpManagerConfig, ListenerConfig } from './config/listener.ts';
+import { filterProblems, filtersIn } from './config/extension.ts';
+import type { HttpFilterConfig, HttpManagerConfig } from './config/listener.ts';
+import { onDemandFilter } from './config/on-demand.ts';
 import { sameRoutes, sameScopes } from './config/resolve-scopes.ts';
 import type { FilterOverrides, RouteConfiguration } from './config/routes.ts';
 import type { ResolvedCluster, ResolvedRoutes, ResolvedScopes, Snapshot } from './config/snapshot.ts';
@@ -85,6 +87,16 @@ export class RootPlan {
     return new RootPlan(this.current, this.#parts, this.assembled);
   }
 
+  /** The same for managers whose filters changed (ECDS): all their stacks, and no others. */
+  withFilters(managers: readonly HttpManagerConfig[]): RootPlan {
+    for (const manager of managers) {
+      const part = this.#parts.get(manager);
+      if (part?.outbound.ok === true) part.outbound.table.forget();
+      if (part?.inbound.ok === true) part.inbound.table.forget();
+    }
+    return new RootPlan(this.current, this.#parts, this.assembled);
+  }
+
   outbound(manager: HttpManagerConfig): Routed<OutboundTarget> | undefined {
     return this.#parts.get(manager)?.outbound;
   }
@@ -104,24 +116,35 @@ export function compile(snapshot: Snapshot, previous: RootPlan | undefined, plan
   const assembled = new Map<string, readonly string[]>();
   const current = previous?.current ?? new Current(snapshot);
   let same = previous !== undefined && previous.snapshot.listener === snapshot.listener;
-  for (const [manager, routes] of snapshot.routes) {
+  const refiltered: HttpManagerConfig[] = [];
+  const partBefore = (manager: HttpManagerConfig): Part | undefined => {
     const before = previous?.part(manager);
+    if (previous === undefined || before === undefined) return undefined;
+    const [then, now] = [filtersIn(previous.snapshot, manager), filtersIn(snapshot, manager)];
+    if (then === now) return before;
+    // Tables know what the on-demand filter says.
+    if (onDemandFilter(then) !== onDemandFilter(now)) return undefined;
+    refiltered.push(manager);
+    return before;
+  };
+  for (const [manager, routes] of snapshot.routes) {
+    const before = partBefore(manager);
     if (before !== undefined && sameRoutes(before.routes as ResolvedRoutes, routes)) {
       parts.set(manager, before);
       continue;
     }
     same = false;
-    parts.set(manager, { routes, ...tables(manager, routes, snapshot.listener, current, plan, assembled) });
+    parts.set(manager, { routes, ...tables(manager, routes, snapshot, current, plan, assembled) });
   }
   for (const [manager, scopes] of snapshot.scopes ?? []) {
-    const before = previous?.part(manager);
+    const before = partBefore(manager);
     if (before !== undefined && sameScopes(before.routes as ResolvedScopes, scopes)) {
       parts.set(manager, before);
       continue;
     }
     same = false;
-    const tablesOf = (routes: ResolvedRoutes): Tables => tables(manager, routes, snapshot.listener, current, plan, assembled);
-    const onDemand = new TargetMaker(manager, current, plan, assembled).onDemand(plan.demands);
+    const tablesOf = (routes: ResolvedRoutes): Tables => tables(manager, routes, snapshot, current, plan, assembled);
+    const onDemand = new TargetMaker(manager, current, plan, assembled).onDemand(plan.demands, filtersIn(snapshot, manager));
     const made = scopedTables(scopes, before?.byConfig, tablesOf, onDemand);
     parts.set(manager, { routes: scopes, ...made });
     if (scopes.ok && scopes.problems.length > 0)
@@ -130,13 +153,22 @@ export function compile(snapshot: Snapshot, previous: RootPlan | undefined, plan
   // From here on nothing can fail.
   const changed = previous === undefined ? NO_CLUSTERS : changedClusters(previous.snapshot.clusters, snapshot.clusters);
   current.snapshot = snapshot;
+  if (!same || refiltered.length > 0) warnOfFilters(snapshot, plan.deps);
+  let made: RootPlan;
   if (same && previous !== undefined) {
     previous.snapshot = snapshot;
-    return changed.size === 0 ? previous : previous.with(changed);
+    made = previous;
+  } else {
+    if (previous !== undefined) for (const [name, layers] of previous.assembled) assembled.set(name, layers);
+    made = new RootPlan(current, parts, assembled);
   }
-  if (previous !== undefined) for (const [name, layers] of previous.assembled) assembled.set(name, layers);
-  const made = new RootPlan(current, parts, assembled);
-  return changed.size === 0 ? made : made.with(changed);
+  if (changed.size > 0) made = made.with(changed);
+  return refiltered.length === 0 ? made : made.withFilters(refiltered);
+}
+
+function warnOfFilters(snapshot: Snapshot, { log }: Deps): void {
+  const problems = filterProblems(snapshot);
+  if (problems.length > 0) log.warn('filters lack their configuration', { listener: snapshot.root, problems: problems.join('; ') });
 }
 
 type ResolvedClusters = ReadonlyMap<string, ResolvedCluster>;
@@ -162,18 +194,18 @@ function changedClusters(before: ResolvedClusters, now: ResolvedClusters): Reado
 function tables(
   manager: HttpManagerConfig,
   routes: ResolvedRoutes,
-  listener: ListenerConfig,
+  snapshot: Snapshot,
   current: Current,
   plan: PlanDeps,
   assembled: Map<string, readonly string[]>,
 ): Tables {
   if (!routes.ok) return { outbound: routes, inbound: routes };
   const maker = new TargetMaker(manager, current, plan, assembled);
-  const unknownHost = maker.onDemand(plan.demands).unknownHost(routes.config);
+  const unknownHost = maker.onDemand(plan.demands, filtersIn(snapshot, manager)).unknownHost(routes.config);
   const outboundTable = new RouteTable<OutboundTarget>(routes.config, (where) => maker.outbound(where), unknownHost, plan.runtime);
   // Tables index eagerly; the inbound one is made only where the listener is a server's.
   const inboundTable =
-    listener.api === undefined
+    snapshot.listener.api === undefined
       ? new RouteTable<InboundTarget>(routes.config, (where) => maker.inbound(where), undefined, plan.runtime)
       : undefined;
   return {
@@ -225,10 +257,10 @@ class TargetMaker {
     this.#assembled = assembled;
   }
 
-  onDemand(demands: Demands | undefined): OnDemandTargets {
+  onDemand(demands: Demands | undefined, filters: readonly HttpFilterConfig[]): OnDemandTargets {
     const local = (labels: TargetLabels, handler: Handler<OutboundCall>, name: string): OutboundTarget =>
       this.#local(labels, handler, [name]);
-    return new OnDemandTargets({ manager: this.#manager, root: this.#current.snapshot.root, demands, local });
+    return new OnDemandTargets({ filters, root: this.#current.snapshot.root, demands, local });
   }
 
   outbound(where: RouteContext): OutboundTarget {
@@ -239,7 +271,7 @@ class TargetMaker {
     if (action.kind !== 'forward') return this.#answering(where, labels, filters);
     const resolved = this.#current.snapshot.clusters.get(where.clusterName);
     if (resolved === undefined && where.clusterName !== '' && this.#plan.demands !== undefined)
-      return this.onDemand(this.#plan.demands).cluster(where, labels, levelsOf(where));
+      return this.onDemand(this.#plan.demands, this.#configured).cluster(where, labels, levelsOf(where));
     const cluster = clusters.get(where.clusterName);
     if (cluster === undefined || resolved?.ok === false) {
       const reason = resolved?.ok === false ? resolved.reason : `the route names cluster "${where.clusterName}", which is not configured`;
@@ -294,7 +326,11 @@ class TargetMaker {
   }
 
   #filters(where: RouteContext, direction: Call['direction']): readonly Layer<Call>[] {
-    return this.#plan.filters.layers(this.#manager.filters, levelsOf(where), direction);
+    return this.#plan.filters.layers(this.#configured, levelsOf(where), direction);
+  }
+
+  get #configured(): readonly HttpFilterConfig[] {
+    return filtersIn(this.#current.snapshot, this.#manager);
   }
 
   #labels(where: RouteContext): TargetLabels {

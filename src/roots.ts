@@ -161,7 +161,7 @@ export class Roots {
     const partial: Live[] = [];
     for (const root of this.#roots.values()) {
       const demand = this.#plan.demands?.of(root.name);
-      const resolution = resolve(root.name, this.#source, demand);
+      const resolution = resolve(root.name, this.#source, demand, root.snapshot);
       for (const key of resolution.used) used.add(key);
       const before = root.status;
       root.missing = resolution.status === 'waiting' ? resolution.missing : [];

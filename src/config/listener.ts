@@ -41,6 +41,24 @@ export interface HttpFilterConfig {
   readonly terminal: boolean;
   /** Whatever the filter's factory parsed. */
   readonly config: unknown;
+  /** The configuration comes by ECDS (Envoy X-92); in a listener `typeUrl` is then empty, a snapshot has the filter with what came. */
+  readonly discovery?: FilterDiscoveryConfig;
+  /** Why a discovered filter has no configuration: calls that meet it fail. */
+  readonly missing?: string;
+  /** Why the newest configuration of a discovered filter is not in use, another one is. */
+  readonly problem?: string;
+}
+
+/** HttpFilter.config_discovery (envoy.config.core.v3.ExtensionConfigSource). The resource has the filter's name. */
+export interface FilterDiscoveryConfig {
+  /** Absent: the aggregated stream. */
+  readonly source?: ConfigSourceConfig;
+  /** Types that may come; all of them known, and all or none terminal. */
+  readonly typeUrls: readonly string[];
+  /** `default_config`: counts while there is no other. */
+  readonly fallback: { readonly typeUrl: string; readonly config: unknown } | undefined;
+  /** The default counts at once, nothing is waited for. */
+  readonly withoutWarming: boolean;
 }
 
 export interface FilterChainConfig {

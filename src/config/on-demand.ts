@@ -1,6 +1,6 @@
 /** envoy.extensions.filters.http.on_demand.v3 as plain frozen types, and which clusters of a route configuration it makes wait for a call. */
 import type { ConfigSourceConfig } from './config-source.ts';
-import type { HttpFilterConfig, HttpManagerConfig } from './listener.ts';
+import type { HttpFilterConfig } from './listener.ts';
 import type { FilterOverrides, RouteActionConfig, RouteConfiguration, VirtualHostConfig } from './routes.ts';
 
 export const ON_DEMAND_TYPE = 'type.googleapis.com/envoy.extensions.filters.http.on_demand.v3.OnDemand';
@@ -21,13 +21,15 @@ export interface OnDemandClustersConfig {
   readonly timeoutMs: number;
 }
 
-export function onDemandFilter(manager: HttpManagerConfig): HttpFilterConfig | undefined {
-  return manager.filters.find(({ typeUrl }) => typeUrl === ON_DEMAND_TYPE);
+type Filters = readonly HttpFilterConfig[];
+
+export function onDemandFilter(filters: Filters): HttpFilterConfig | undefined {
+  return filters.find(({ typeUrl }) => typeUrl === ON_DEMAND_TYPE);
 }
 
 /** Undefined: the filter is absent or off there. `levels`: overrides, most specific first; the first that names the filter wins whole (gRFC A39). */
-export function onDemandAt(manager: HttpManagerConfig, levels: readonly FilterOverrides[]): OnDemandConfig | undefined {
-  const filter = onDemandFilter(manager);
+export function onDemandAt(filters: Filters, levels: readonly FilterOverrides[]): OnDemandConfig | undefined {
+  const filter = onDemandFilter(filters);
   if (filter === undefined) return undefined;
   const override = levels.find((level) => Object.hasOwn(level, filter.name))?.[filter.name];
   if (override === undefined ? filter.disabled : override.disabled) return undefined;
@@ -59,14 +61,14 @@ export function clustersOfHost(host: VirtualHostConfig): ReadonlySet<string> {
 }
 
 /** Those of the routes that are asked for before any call: all, where the filter has no `odcds`. */
-export function clustersInAdvance(routes: RouteConfiguration, manager: HttpManagerConfig): ReadonlySet<string> {
-  if (onDemandFilter(manager) === undefined) return clustersOfRoutes(routes);
+export function clustersInAdvance(routes: RouteConfiguration, filters: Filters): ReadonlySet<string> {
+  if (onDemandFilter(filters) === undefined) return clustersOfRoutes(routes);
   const names = new Set<string>();
   for (const host of routes.virtualHosts) {
     for (const route of host.routes) {
       for (const [name, overrides] of clustersOfAction(route.action)) {
         const levels = [...(overrides === undefined ? [] : [overrides]), route.filterOverrides, host.filterOverrides];
-        if (onDemandAt(manager, levels)?.clusters === undefined) names.add(name);
+        if (onDemandAt(filters, levels)?.clusters === undefined) names.add(name);
       }
     }
   }

@@ -5,8 +5,9 @@
 import type { ClusterConfig } from './cluster.ts';
 import type { ConfigSourceConfig } from './config-source.ts';
 import type { Demand } from './demand.ts';
+import { hasDiscoveredFilters, resolveFilters } from './extension.ts';
 import { NO_DEMAND } from './demand.ts';
-import type { FilterChainConfig, HttpManagerConfig, ListenerConfig } from './listener.ts';
+import type { FilterChainConfig, HttpFilterConfig, HttpManagerConfig, ListenerConfig } from './listener.ts';
 import { clustersInAdvance, clustersOfRoutes } from './on-demand.ts';
 import type { ResourceCache, ResourceKey } from './resource.ts';
 import { resolveScopes, routesOfScopes } from './resolve-scopes.ts';
@@ -166,10 +167,13 @@ export function refresh(
     clusters.set(name, now?.ok === true ? now : before);
   }
   walk.demanded([...routes.values(), ...[...(snapshot.scopes?.values() ?? [])].flatMap(routesOfScopes)], clusters);
-  return { used: walk.used, snapshot: { ...snapshot, routes, clusters } };
+  const filters = snapshot.filters && new Map<HttpManagerConfig, readonly HttpFilterConfig[]>();
+  for (const [manager, before] of snapshot.filters ?? []) filters?.set(manager, resolveFilters(manager, walk, before) ?? before);
+  return { used: walk.used, snapshot: { ...snapshot, routes, clusters, ...(filters && { filters }) } };
 }
 
-export function resolve(root: string, cache: ResourceCache, demand = NO_DEMAND): Resolution {
+/** `before`: what serves this root now. */
+export function resolve(root: string, cache: ResourceCache, demand = NO_DEMAND, before?: Snapshot): Resolution {
   const walk = new Walk(cache, demand);
   const key: ResourceKey = { kind: 'listener', name: root };
   walk.used.push(key);
@@ -182,12 +186,20 @@ export function resolve(root: string, cache: ResourceCache, demand = NO_DEMAND):
   let scopes: Map<HttpManagerConfig, ResolvedScopes> | undefined;
   const all: ResolvedRoutes[] = [];
   const managers = managersOf(state.value);
+  let filters: Map<HttpManagerConfig, readonly HttpFilterConfig[]> | undefined;
+  for (const { tls } of chainsOf(state.value)) walk.secrets(tls);
+  for (const manager of managers) {
+    if (!hasDiscoveredFilters(manager)) continue;
+    const found = resolveFilters(manager, walk, before?.filters?.get(manager));
+    if (found !== undefined) (filters ??= new Map<HttpManagerConfig, readonly HttpFilterConfig[]>()).set(manager, found);
+  }
+  // Secrets and filters: without them nothing of the listener may be served.
+  const unguarded = walk.missing.length > 0;
   const took = (manager: HttpManagerConfig, resolved: ResolvedRoutes): void => {
     all.push(resolved);
-    if (resolved.ok && !demand.lazy) for (const name of clustersInAdvance(resolved.config, manager)) names.add(name);
+    if (!resolved.ok || demand.lazy) return;
+    for (const name of clustersInAdvance(resolved.config, filters?.get(manager) ?? manager.filters)) names.add(name);
   };
-  for (const { tls } of chainsOf(state.value)) walk.secrets(tls);
-  const unsecured = walk.missing.length > 0;
   for (const manager of managers) {
     if (manager.scopedRoutes !== undefined) {
       const inbound = state.value.api === undefined && state.value.direction !== 'outbound';
@@ -210,8 +222,8 @@ export function resolve(root: string, cache: ResourceCache, demand = NO_DEMAND):
     clusters.set(name, resolved ?? { ok: false, waiting: true, reason: `cluster "${name}" is still awaited` });
   }
   walk.demanded(all, clusters);
-  const snapshot: Snapshot = { root, listener: state.value, routes, clusters, ...(scopes && { scopes }) };
+  const snapshot: Snapshot = { root, listener: state.value, routes, clusters, ...(scopes && { scopes }), ...(filters && { filters }) };
   if (walk.missing.length === 0) return { status: 'complete', used: walk.used, snapshot };
-  const partial = served && !unsecured && routes.size + (scopes?.size ?? 0) === managers.length ? snapshot : undefined;
+  const partial = served && !unguarded && routes.size + (scopes?.size ?? 0) === managers.length ? snapshot : undefined;
   return { status: 'waiting', used: walk.used, missing: walk.missing, partial };
 }

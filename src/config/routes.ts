@@ -40,6 +40,8 @@ export interface FilterOverride {
   readonly disabled: boolean;
   /** Parsed by the filter's factory; undefined when only `disabled` was given. */
   readonly config: unknown;
+  /** Type of the message; where a filter of another kind has the name (ECDS may change it), `config` is not for it. Absent: of the filter's. */
+  readonly typeUrl?: string;
 }
 
 export interface RouteEntryConfig {

@@ -1,7 +1,7 @@
 /** One complete configuration of one root: what a plan is compiled from. Unchanged parts keep their identity. */
 import type { ClusterConfig } from './cluster.ts';
 import type { EndpointsConfig } from './endpoints.ts';
-import type { HttpManagerConfig, ListenerConfig } from './listener.ts';
+import type { HttpFilterConfig, HttpManagerConfig, ListenerConfig } from './listener.ts';
 import type { ConfigSourceConfig } from './config-source.ts';
 import type { RouteConfiguration } from './routes.ts';
 import type { ScopeFragmentConfig, ScopedRoutesConfig } from './scoped-routes.ts';
@@ -13,6 +13,8 @@ export interface Snapshot {
   readonly routes: ReadonlyMap<HttpManagerConfig, ResolvedRoutes>;
   /** Every connection manager with scoped routes; absent when there is none. */
   readonly scopes?: ReadonlyMap<HttpManagerConfig, ResolvedScopes>;
+  /** The filters of every connection manager that has some over ECDS, with what came; absent when there is none. */
+  readonly filters?: ReadonlyMap<HttpManagerConfig, readonly HttpFilterConfig[]>;
   /**
    * Every cluster that a route names: one broken cluster never blocks the others. The one part that is brought up to date in place
    * while the snapshot is served: a change of one cluster must not cost a copy of ten thousand.

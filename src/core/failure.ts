@@ -60,6 +60,7 @@ export const FAILURES = Object.freeze({
   faultAbort: kind('fault_filter_abort', 'FI', 503, 14, 'no'),
   localRateLimited: kind('local_rate_limited', 'RL', 429, 14, 'no'),
   rbacDenied: kind('rbac_access_denied', '', 403, 7, 'no'),
+  filterConfigMissing: kind('filter_config_missing', 'NFCF', 500, 14, 'no'),
   filterFailed: kind('filter_failed', '', 500, 13, 'no'),
   remoteDisconnect: kind('downstream_remote_disconnect', 'DC', 499, 1, 'maybe'),
   deadlineExceeded: kind('downstream_deadline_exceeded', 'DT', 504, 4, 'maybe'),

@@ -3,7 +3,10 @@ import type { HttpFilterConfig } from '../config/listener.ts';
 import type { FilterOverrides } from '../config/routes.ts';
 import type { Call } from '../core/call.ts';
 import type { Deps, FilterFactory } from '../core/extension.ts';
+import { failure, FAILURES } from '../core/failure.ts';
 import type { Layer } from '../core/handler.ts';
+import { stepLayer } from '../core/handler.ts';
+import { failureReply } from '../core/reply.ts';
 
 export class FilterChain {
   readonly #byType = new Map<string, FilterFactory<unknown>>();
@@ -20,11 +23,17 @@ export class FilterChain {
   layers(filters: readonly HttpFilterConfig[], overrides: readonly FilterOverrides[], direction: Call['direction']): Layer<Call>[] {
     const layers: Layer<Call>[] = [];
     for (const filter of filters) {
-      const factory = this.#byType.get(filter.typeUrl);
-      if (factory === undefined || filter.terminal || !factory.directions.includes(direction)) continue;
       const override = overrides.find((level) => Object.hasOwn(level, filter.name))?.[filter.name];
-      if (override === undefined ? filter.disabled : override.disabled) continue;
-      const layer = this.#layer(factory, override?.config ?? filter.config);
+      const disabled = override === undefined ? filter.disabled : override.disabled;
+      if (filter.missing !== undefined) {
+        // A route's own configuration does not stand in for the filter's (Envoy X-92).
+        if (!disabled || filter.terminal) layers.push(missing(filter.name, filter.missing));
+        continue;
+      }
+      const factory = this.#byType.get(filter.typeUrl);
+      if (factory === undefined || filter.terminal || !factory.directions.includes(direction) || disabled) continue;
+      const fits = override?.typeUrl === undefined || factory.typeUrls.includes(override.typeUrl);
+      const layer = this.#layer(factory, (fits ? override?.config : undefined) ?? filter.config);
       if (layer !== undefined) layers.push(layer);
     }
     return layers;
@@ -38,4 +47,9 @@ export class FilterChain {
     this.#layers.set(config, layer ?? { none: true });
     return layer;
   }
+}
+
+/** In place of a filter whose configuration is not there: nothing passes (Envoy X-92). */
+function missing(name: string, reason: string): Layer<Call> {
+  return stepLayer(`${name} (missing)`, { enter: () => failureReply(failure(FAILURES.filterConfigMissing, reason)) });
 }

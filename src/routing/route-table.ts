@@ -138,8 +138,11 @@ class HostRoutes<T> {
     return target;
   }
 
-  forget(clusters: ReadonlySet<string>): void {
-    for (const leaves of this.#leaves) leaves?.forget(clusters);
+  forget(clusters: ReadonlySet<string> | undefined): void {
+    if (clusters === undefined) {
+      this.#leaves.length = 0;
+      this.#toHttps = undefined;
+    } else for (const leaves of this.#leaves) leaves?.forget(clusters);
   }
 
   #leavesOf(index: number, route: CompiledRoute): Leaves<T> {
@@ -183,8 +186,8 @@ function hasPatterns({ match: { path, headers, query } }: RouteEntryConfig): boo
 export interface RouteMatcher<T> {
   /** The target, or undefined when nothing matches. Sets `call.matchedLength` for `prefix_rewrite`. */
   match(call: Matchable, random: Random): T | undefined;
-  /** Targets that lead to these clusters are made anew with their next call; calls that run keep theirs. */
-  forget(clusters: ReadonlySet<string>): void;
+  /** Targets that lead to these clusters, or all, are made anew with their next call; calls that run keep theirs. */
+  forget(clusters?: ReadonlySet<string>): void;
 }
 
 export class RouteTable<T> implements RouteMatcher<T> {
@@ -213,7 +216,7 @@ export class RouteTable<T> implements RouteMatcher<T> {
     return host === undefined ? this.#unknownHost?.(call.head.authority) : host.match(call, random);
   }
 
-  forget(clusters: ReadonlySet<string>): void {
+  forget(clusters?: ReadonlySet<string>): void {
     for (const host of this.#hosts.made()) host.forget(clusters);
   }
 }

@@ -92,7 +92,7 @@ export class ScopedTable<T> implements RouteMatcher<T> {
     return 'target' in content ? content.target : content.table.match(call, random);
   }
 
-  forget(clusters: ReadonlySet<string>): void {
+  forget(clusters?: ReadonlySet<string>): void {
     for (const table of this.#tables) table.forget(clusters);
   }
 

@@ -4,6 +4,7 @@ import {
   decodeCluster,
   decodeEndpointsInSteps,
   decodeEndpointsResource,
+  decodeExtensionConfig,
   decodeListener,
   decodeRoutes,
   decodeRoutesInSteps,
@@ -41,6 +42,13 @@ const SCOPED_ROUTES: ResourceType<'scoped-routes'> = {
 const RUNTIME: ResourceType<'runtime'> = { kind: 'runtime', typeUrl: TYPE_URLS.runtime, fullState: false, decode: decodeRuntime };
 const SECRET: ResourceType<'secret'> = { kind: 'secret', typeUrl: TYPE_URLS.secret, fullState: false, decode: decodeSecret };
 
+const EXTENSION_CONFIG: ResourceType<'extension-config'> = {
+  kind: 'extension-config',
+  typeUrl: TYPE_URLS['extension-config'],
+  fullState: false,
+  decode: decodeExtensionConfig,
+};
+
 const VIRTUAL_HOST: ResourceType<'virtual-host'> = {
   kind: 'virtual-host',
   typeUrl: TYPE_URLS['virtual-host'],
@@ -50,4 +58,14 @@ const VIRTUAL_HOST: ResourceType<'virtual-host'> = {
   decode: decodeVirtualHost,
 };
 
-export const RESOURCE_TYPES: readonly ResourceType[] = [LISTENER, SCOPED_ROUTES, ROUTES, VIRTUAL_HOST, CLUSTER, ENDPOINTS, RUNTIME, SECRET];
+export const RESOURCE_TYPES: readonly ResourceType[] = [
+  LISTENER,
+  SCOPED_ROUTES,
+  ROUTES,
+  VIRTUAL_HOST,
+  CLUSTER,
+  ENDPOINTS,
+  RUNTIME,
+  SECRET,
+  EXTENSION_CONFIG,
+];

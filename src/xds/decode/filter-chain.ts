@@ -6,7 +6,7 @@ import { typeNameOf } from '../../proto/any.ts';
 import type { CidrRange } from '../../proto/gen/envoy/config/core/v3/address_pb.js';
 import type { Filter, FilterChain, FilterChainMatch } from '../../proto/gen/envoy/config/listener/v3/listener_components_pb.js';
 import { unwrap } from './any.ts';
-import type { FilterDirection } from './filters.ts';
+import type { FilterDirection } from './filter-factories.ts';
 import { HTTP_MANAGER, httpManager } from './http-manager.ts';
 import type { Scope } from './scope.ts';
 import { downstreamTls } from './tls.ts';

@@ -1,6 +1,5 @@
 /** The HTTP filters of a connection manager, and their overrides on routes (gRFC A39, gRPC rules 7 and 25; Envoy R-110). */
 import type { Any } from '@bufbuild/protobuf/wkt';
-import type { AnyMessage, FilterFactory } from '../../core/extension.ts';
 import type { HttpFilter } from '../../proto/gen/envoy/extensions/filters/network/http_connection_manager/v3/http_connection_manager_pb.js';
 import type { FilterConfig } from '../../proto/gen/envoy/config/route/v3/route_components_pb.js';
 import type { HttpFilterConfig } from '../../config/listener.ts';
@@ -8,41 +7,26 @@ import { ConfigProblem } from '../../config/resource.ts';
 import type { FilterOverride, FilterOverrides } from '../../config/routes.ts';
 import { typeNameOf } from '../../proto/any.ts';
 import { unwrap } from './any.ts';
+import { discoveredFilter } from './extension.ts';
+import { factoryFor, serves } from './filter-factories.ts';
+import type { FilterSide } from './filter-factories.ts';
 import { join } from './scope.ts';
 import type { Scope } from './scope.ts';
-
-export type FilterDirection = 'inbound' | 'outbound' | 'any';
-
-export interface FilterSide {
-  readonly direction: FilterDirection;
-  /**
-   * What is not known is passed over and recorded, marked optional or not: outbound listeners of the sidecar view, which are full of filters
-   * of others (Istio's, say) and guard nothing of ours. Elsewhere it rejects (gRFC A39).
-   */
-  readonly lenient: boolean;
-}
 
 const FILTER_CONFIG = 'envoy.config.route.v3.FilterConfig';
 const NO_OVERRIDES: FilterOverrides = Object.freeze({});
 
-function factoryFor(packed: AnyMessage, scope: Scope): FilterFactory<unknown> | undefined {
-  return scope.context.filters.find((factory) => factory.typeUrls.includes(packed.typeUrl));
-}
-
-function serves(factory: FilterFactory<unknown>, direction: FilterDirection): boolean {
-  return direction === 'any' || factory.directions.includes(direction);
-}
-
 /** Undefined: skipped, since it is optional and unknown. */
-function httpFilter(filter: HttpFilter, path: string, scope: Scope, { direction, lenient }: FilterSide): HttpFilterConfig | undefined {
+function httpFilter(filter: HttpFilter, path: string, scope: Scope, side: FilterSide): HttpFilterConfig | undefined {
+  if (filter.configType.case === 'configDiscovery') return discoveredFilter(filter, filter.configType.value, path, scope, side);
+  const { direction, lenient } = side;
   const optional = filter.isOptional || lenient;
   if (filter.configType.case !== 'typedConfig') {
     if (optional) {
       scope.unsupported(`${path}=${filter.name}`);
       return undefined;
     }
-    const reason = filter.configType.case === 'configDiscovery' ? 'config_discovery (ECDS) is not supported' : 'typed_config is missing';
-    throw new ConfigProblem(path, `filter "${filter.name}": ${reason}`);
+    throw new ConfigProblem(path, `filter "${filter.name}": typed_config is missing`);
   }
   const at = `${path}.typed_config`;
   const packed = unwrap(filter.configType.value, at, scope);
@@ -105,7 +89,7 @@ function filterOverride(given: Any, path: string, scope: Scope): FilterOverride 
     scope.unsupported(`${path}=${typeNameOf(packed.typeUrl)}`);
     return disabled ? { disabled, config: undefined } : undefined;
   }
-  return { disabled, config: scope.parse(path, (context) => factory.parseOverride?.(packed, context)) };
+  return { disabled, typeUrl: packed.typeUrl, config: scope.parse(path, (context) => factory.parseOverride?.(packed, context)) };
 }
 
 /** `typed_per_filter_config` of one level. */

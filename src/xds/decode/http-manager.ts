@@ -5,7 +5,7 @@ import { ConfigProblem } from '../../config/resource.ts';
 import type { AnyMessage } from '../../core/extension.ts';
 import { configSource } from './config-source.ts';
 import { httpFilters } from './filters.ts';
-import type { FilterDirection } from './filters.ts';
+import type { FilterDirection } from './filter-factories.ts';
 import { routeConfiguration } from './routes.ts';
 import type { Scope } from './scope.ts';
 import { scopedRoutes } from './scoped-routes.ts';

@@ -1,6 +1,7 @@
 /** The edge of all decoders: bytes in, a frozen value or errors out, never a throw (gRPC rule 1). */
 import type { ClusterConfig } from '../../config/cluster.ts';
 import type { EndpointsConfig } from '../../config/endpoints.ts';
+import type { ExtensionConfig } from '../../config/extension.ts';
 import type { ListenerConfig } from '../../config/listener.ts';
 import { ConfigProblem, TYPE_URLS } from '../../config/resource.ts';
 import type { ResourceKind } from '../../config/resource.ts';
@@ -10,6 +11,7 @@ import type { ScopedRoutesConfig } from '../../config/scoped-routes.ts';
 import type { SecretConfig } from '../../config/secret.ts';
 import type { Message } from '../../proto/any.ts';
 import type { Cluster } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.js';
+import type { TypedExtensionConfig } from '../../proto/gen/envoy/config/core/v3/extension_pb.js';
 import type { Listener } from '../../proto/gen/envoy/config/listener/v3/listener_pb.js';
 import type { VirtualHost } from '../../proto/gen/envoy/config/route/v3/route_components_pb.js';
 import type { ScopedRouteConfiguration } from '../../proto/gen/envoy/config/route/v3/scoped_route_pb.js';
@@ -18,6 +20,7 @@ import type { Runtime as RuntimeMessage } from '../../proto/gen/envoy/service/ru
 import type { DecodeContext, Decoded } from '../resource-type.ts';
 import { cluster } from './cluster.ts';
 import { decodeEndpoints, endpointsInSteps } from './endpoints.ts';
+import { extensionConfig } from './extension.ts';
 import { freeze } from './freeze.ts';
 import { knownClusters } from './known-clusters.ts';
 import { listener } from './listener.ts';
@@ -84,6 +87,12 @@ export function decodeScopedRoutes(bytes: Uint8Array, context: DecodeContext): D
 
 export function decodeRuntime(bytes: Uint8Array, context: DecodeContext): Decoded<RuntimeConfig> {
   return bounded('runtime', context, (scope) => freeze(runtime(surveyed<RuntimeMessage>('runtime', bytes, scope))));
+}
+
+export function decodeExtensionConfig(bytes: Uint8Array, context: DecodeContext): Decoded<ExtensionConfig> {
+  return bounded('extension-config', context, (scope) =>
+    freeze(extensionConfig(surveyed<TypedExtensionConfig>('extension-config', bytes, scope), scope)),
+  );
 }
 
 export function decodeSecret(bytes: Uint8Array, context: DecodeContext): Decoded<SecretConfig> {

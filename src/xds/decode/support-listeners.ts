@@ -126,9 +126,19 @@ export const LISTENER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
       ...read('name', 'typed_config', 'disabled'),
       ...notes({
         is_optional: 'A filter that is not known is then left out, and recorded.',
-        config_discovery: 'Rejects, unless the filter is optional.',
+        config_discovery:
+          'A filter over ECDS. Without its configuration calls fail with `filter_config_missing`; `on_demand` works as well.',
       }),
     },
+  },
+  'envoy.config.core.v3.ExtensionConfigSource': {
+    fields: {
+      ...read('config_source', 'default_config', 'apply_default_config_without_warming'),
+      ...notes({ type_urls: 'One that is not supported rejects, as such a filter does without ECDS. All terminal, or none.' }),
+    },
+  },
+  'envoy.config.core.v3.TypedExtensionConfig': {
+    fields: { ...read('name'), ...notes({ typed_config: 'Over ECDS: an HTTP filter; one that is not supported rejects.' }) },
   },
   'envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes': {
     fields: {

@@ -176,12 +176,6 @@ describe('listeners of clients (§4.2)', () => {
       `${HCM_AT}.http_filters: terminal`,
     ],
     ['7', 'no config', apiListener({ http_filters: [{ name: 'x' }, ROUTER_FILTER] }), `${HCM_AT}.http_filters[0]: filter "x"`],
-    [
-      '7',
-      'ECDS',
-      apiListener({ http_filters: [{ name: 'x', config_discovery: { type_urls: ['a'] } }, ROUTER_FILTER] }),
-      `${HCM_AT}.http_filters[0]: filter "x"`,
-    ],
     ['9', 'neither API listener nor address', { name: 'x' }, 'address: '],
   ]);
 

@@ -1,15 +1,16 @@
 /** What the tables of validation rules share. */
 import { expect, test } from 'vitest';
 import type { ResourceKind } from '../../../src/config/resource.ts';
+import type { DecodeContext } from '../../../src/xds/resource-type.ts';
 import { rejection } from '../../unit/xds-decode/harness.ts';
 import type { Json } from '../../unit/xds-decode/harness.ts';
 
 /** `expected`: 'accepted', or the beginning of the rejection, which names the field. */
 export type Row = readonly [rule: string, title: string, resource: Json, expected: string];
 
-export function check(kind: ResourceKind, rows: readonly Row[]): void {
+export function check(kind: ResourceKind, rows: readonly Row[], given: Partial<DecodeContext> = {}): void {
   test.each(rows)('rule %s: %s', (_rule, _title, resource, expected) => {
-    expect(rejection(kind, resource).slice(0, Math.max(expected.length, 'accepted'.length))).toBe(expected);
+    expect(rejection(kind, resource, given).slice(0, Math.max(expected.length, 'accepted'.length))).toBe(expected);
   });
 }
 

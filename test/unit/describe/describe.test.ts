@@ -47,8 +47,8 @@ test('listeners: what is missing, why one failed, and its stacks once used', asy
     .fail('listener', 'cart', 'gone')
     .push();
   expect(describe(engine).listeners).toEqual([
-    { name: 'shop', status: 'waiting', reason: '', missing: ['endpoints "c"'], stacks: {} },
-    { name: 'cart', status: 'failed', reason: 'listener "cart": gone', missing: [], stacks: {} },
+    { name: 'shop', status: 'waiting', reason: '', missing: ['endpoints "c"'], problems: [], stacks: {} },
+    { name: 'cart', status: 'failed', reason: 'listener "cart": gone', missing: [], problems: [], stacks: {} },
   ]);
   source.put('endpoints', 'c', endpointsOf('c', 1)).push();
   await send('shop');
