@@ -141,6 +141,8 @@ class Rig {
       ),
     );
     await this.push(this.eds(size, 0));
+    // As if every cluster had been called: only then are there pickers.
+    for (const name of this.clusters) this.engine.clusters?.get(name);
   }
 
   eds(size: number, salt: number): Uint8Array {
