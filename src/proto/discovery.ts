@@ -126,7 +126,7 @@ export function encodeDeltaDiscoveryRequest(request: DeltaDiscoveryRequest): Uin
   );
 }
 
-function nodeInit(node: NodeMessage) {
+export function nodeInit(node: NodeMessage) {
   return {
     id: node.id,
     cluster: node.cluster,

@@ -13,17 +13,21 @@ import { KeySet } from '../config/key-set.ts';
 import type {
   Changes,
   ConfigSource,
+  ResourceContent,
   ResourceKey,
   ResourceKind,
   ResourceState,
   ResourceTypes,
   SourceDescription,
+  SourceStatus,
   UnsupportedField,
 } from '../config/resource.ts';
+import { TYPE_URLS } from '../config/resource.ts';
 import type { NodeMessage } from '../proto/discovery.ts';
 import { Authority } from './authority.ts';
 import { XdsCache } from './cache.ts';
 import type { Entry, ServerTraits } from './cache-entry.ts';
+import { describeEntry } from './cache-entry.ts';
 import type { FeedConfig } from './feed.ts';
 import { FeedPool } from './feed-pool.ts';
 import { LastGood } from './last-good-use.ts';
@@ -68,6 +72,7 @@ type Touched = Map<Authority, Set<ResourceKind>>;
 export class XdsClient implements ConfigSource {
   readonly name: string;
   readonly #options: XdsClientOptions;
+  readonly #node: NodeMessage;
   readonly #servers: Servers;
   readonly #static: StaticResources;
   readonly #pool: FeedPool;
@@ -85,12 +90,12 @@ export class XdsClient implements ConfigSource {
     const { bootstrap, clock, random, log, types } = options;
     this.#options = options;
     const context = { ...options.decode, certificateProviders: new Set(Object.keys(bootstrap.certificateProviders)) };
-    const node: NodeMessage = {
+    const node: NodeMessage = (this.#node = {
       ...bootstrap.node,
       userAgentName: 'inmesh',
       userAgentVersion: options.userAgentVersion,
       clientFeatures: CLIENT_FEATURES,
-    };
+    });
     const [server] = bootstrap.servers;
     this.name = server === undefined ? `bootstrap:${bootstrap.origin}` : `xds:${server.uri}`;
     this.#servers = new Servers(bootstrap, {
@@ -203,9 +208,18 @@ export class XdsClient implements ConfigSource {
     };
   }
 
-  /** Everything that is known, for CSDS. */
+  status(): SourceStatus {
+    return { node: this.#node, resources: () => this.#contents() };
+  }
+
+  /** Everything that is known. */
   *entries(): Generator<Entry> {
     for (const { cache } of this.#spaces.values()) yield* cache.entries();
+  }
+
+  *#contents(): Generator<ResourceContent> {
+    yield* this.#static.contents();
+    for (const entry of this.entries()) yield { ...describeEntry(entry, TYPE_URLS[entry.kind]), raw: entry.raw, fixed: false };
   }
 
   async close(): Promise<void> {

@@ -13,6 +13,7 @@ import type {
   ResourceState,
   ResourceTypes,
   SourceDescription,
+  SourceStatus,
 } from '../config/resource.ts';
 import { canonicalName, percentEncode, withoutPort } from './names.ts';
 
@@ -108,6 +109,10 @@ export class NamedRoutesSource implements ConfigSource {
 
   describe(): SourceDescription {
     return this.#inner.describe();
+  }
+
+  status(): SourceStatus | undefined {
+    return this.#inner.status?.();
   }
 
   close(): Promise<void> {

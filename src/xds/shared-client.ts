@@ -12,6 +12,7 @@ import type {
   ResourceState,
   ResourceTypes,
   SourceDescription,
+  SourceStatus,
 } from '../config/resource.ts';
 import type { ConfigSourceConfig } from '../config/config-source.ts';
 import type { LogFields, Logger } from '../core/log.ts';
@@ -155,6 +156,10 @@ class ClientView implements ConfigSource {
 
   describe(): SourceDescription {
     return this.#shared.client.describe();
+  }
+
+  status(): SourceStatus | undefined {
+    return this.#shared.client.status?.();
   }
 
   async close(): Promise<void> {
