@@ -1,22 +1,15 @@
 /**
- * The tie to one control plane by one stream: keeps it open, with p-retry, and what outlives it (versions of the last accepted responses).
+ * The tie to one control plane by one stream: keeps it open (`keep-open.ts`), and what outlives it (versions of the last accepted responses).
  * What is subscribed and whether there are several streams is the feed's business (`feed.ts`).
  */
-import pRetry from 'p-retry';
-import { sleep } from '../core/clock.ts';
 import type { Alarm, Timer } from '../core/clock.ts';
 import { grpcStatusName } from '../core/status.ts';
 import type { AdsTransport } from '../core/transport.ts';
 import type { ResourceKind } from '../config/resource.ts';
+import { keepOpen } from './keep-open.ts';
 import type { SessionOptions } from './session.ts';
 import { StreamRun } from './stream-run.ts';
 import type { StreamOptions } from './stream-run.ts';
-
-/** gRPC's connection back-off (grpc.md §3.7). */
-const BACKOFF_MS = 1_000;
-const BACKOFF_FACTOR = 1.6;
-const BACKOFF_JITTER = 0.2;
-const BACKOFF_MAX_MS = 120_000;
 
 /** After a refusal, how long a stream must live without a response until the refusal counts as over. */
 const REFUSED_MS = 5_000;
@@ -60,7 +53,7 @@ export class ServerLink implements Alarm {
   /** Tells the server of changed names. The first call opens the stream. */
   subscribe(kinds: Iterable<ResourceKind>): void {
     if (this.#stop.signal.aborted) return;
-    this.#running ??= this.#keepOpen();
+    this.#running ??= keepOpen(() => this.#stream(), this.#stop.signal, this.#options);
     for (const kind of kinds) this.#run?.subscribe(kind);
   }
 
@@ -80,34 +73,6 @@ export class ServerLink implements Alarm {
     this.#stop.abort();
     this.#run?.cancel();
     await this.#running;
-  }
-
-  async #keepOpen(): Promise<void> {
-    const { signal } = this.#stop;
-    const { clock, random, log } = this.#options;
-    while (!signal.aborted) {
-      const openedAt = clock.now();
-      try {
-        // A stream that had a response resolves, so that the back-off starts anew; one that had none rejects (node.md §2, gRFC A57).
-        await pRetry(() => this.#stream(), {
-          retries: Number.POSITIVE_INFINITY,
-          minTimeout: 0,
-          unref: true,
-          signal,
-          shouldRetry: async ({ retriesConsumed }) => {
-            await sleep(clock, backoffMs(retriesConsumed, random.next()), signal, true);
-            return true;
-          },
-        });
-      } catch (error) {
-        if (signal.aborted) return;
-        // p-retry gives up on a TypeError, which would be a fault of ours: say so and go on.
-        log.error('fault in the xDS client', { error: error instanceof Error ? error.stack : String(error) });
-      }
-      // A stream that lived long is replaced at once; one that did not waits out the first back-off.
-      const left = openedAt + backoffMs(0, random.next()) - clock.now();
-      if (left > 0) await sleep(clock, left, signal, true);
-    }
   }
 
   #stream(): Promise<void> {
@@ -172,8 +137,4 @@ export class ServerLink implements Alarm {
     }
     this.#options.failed(problem);
   }
-}
-
-function backoffMs(retries: number, random: number): number {
-  return Math.min(BACKOFF_MAX_MS, BACKOFF_MS * BACKOFF_FACTOR ** retries) * (1 + BACKOFF_JITTER * (2 * random - 1));
 }
