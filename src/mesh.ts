@@ -99,6 +99,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
         metadata: (bytes) => load('./xds/decode/endpoint-metadata').endpointMetadata(bytes),
         lbPolicies: this.parts.lbPolicies,
         breakers: this.parts.breakers,
+        load: (cluster, service) => source.reportLoad?.(cluster, service),
       }),
     );
     const clusters = this.clusters;
@@ -308,7 +309,11 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
 
   #observers(direction: Call['direction'], labels: TargetLabels, cluster: MeshCluster | undefined): ObserverSet {
     const own = this.parts.telemetry.observers(direction, labels, cluster);
-    return new ObserverSet(cluster === undefined ? own : [...own, cluster], this.#inFlight);
+    const counter = cluster?.counter;
+    return new ObserverSet(
+      [...own, ...(cluster === undefined ? [] : [cluster]), ...(counter === undefined ? [] : [counter])],
+      this.#inFlight,
+    );
   }
 
   #changed(): void {

@@ -18,6 +18,8 @@ import { KnownEndpoints } from './known-endpoints.ts';
 import { OriginalDst } from './original-dst.ts';
 import { MeshEndpoint } from './endpoint.ts';
 import type { Home } from './endpoint.ts';
+import { LoadCounter } from './load.ts';
+import type { OpenLoad } from './load.ts';
 import { SocketMatches } from './socket-matches.ts';
 import type { MetadataReader } from './socket-matches.ts';
 
@@ -27,6 +29,8 @@ export interface ClusterDeps extends Deps {
   /** Reads an endpoint's metadata, for clusters that choose TLS by it. */
   readonly metadata: MetadataReader;
   readonly lbPolicies: readonly LbPolicyFactory<unknown>[];
+  /** Absent: nobody is told of the load. */
+  readonly load?: OpenLoad;
   /** Breakers given in code, by cluster name; they win over the configuration's. */
   readonly breakers: Readonly<Record<string, BreakerConfig>>;
 }
@@ -63,6 +67,7 @@ export class MeshCluster implements Cluster, Observer, EjectionOwner {
   #outlier: OutlierDetector | undefined;
   /** Of a cluster that dials what calls name; it has no assignment but its own. */
   #originalDst: OriginalDst | undefined;
+  #counter: LoadCounter | undefined;
   #closed = false;
 
   constructor(config: ClusterConfig, deps: ClusterDeps) {
@@ -112,6 +117,26 @@ export class MeshCluster implements Cluster, Observer, EjectionOwner {
     return this.#picker?.pick(call);
   }
 
+  /** The first category of `drop_overloads` whose lot falls on this call, in their order (gRFC A27). */
+  shed(): string | undefined {
+    const drops = this.#assignment?.dropOverloads;
+    if (drops === undefined || drops.length === 0) return undefined;
+    return drops.find(({ numerator, denominator }) => this.#deps.random.next() * denominator < numerator)?.category;
+  }
+
+  onDrop(category?: string): void {
+    this.#counter?.drop(category);
+  }
+
+  /** Counts for load reports, from the first call on that needs it; undefined where the cluster has no `lrs_server`. */
+  get counter(): LoadCounter | undefined {
+    const { load } = this.#deps;
+    if (!this.config.reportLoad || load === undefined || this.#closed) return undefined;
+    this.#counter ??= new LoadCounter(this.name, load);
+    this.#counter.count(reportedService(this.config));
+    return this.#counter;
+  }
+
   onAttemptEnd(attempt: Attempt): void {
     this.ended++;
     const { outlier } = this.config;
@@ -147,6 +172,7 @@ export class MeshCluster implements Cluster, Observer, EjectionOwner {
       this.breaker = this.#breakerOf(config);
     }
     if (before.outlier !== config.outlier) this.#setOutlier(config.outlier);
+    this.#counter?.count(config.reportLoad ? reportedService(config) : undefined);
     if (before.discovery.kind !== config.discovery.kind) this.#setOriginalDst(config);
     this.#rebuild();
   }
@@ -192,6 +218,8 @@ export class MeshCluster implements Cluster, Observer, EjectionOwner {
     this.breaker?.close();
     for (const endpoint of this.#endpoints) this.#leave(endpoint);
     if (this.#leaving !== undefined) await Promise.all(this.#leaving.values());
+    // Last, so that what ran until now is in the final report.
+    this.#counter?.count(undefined);
   }
 
   /** Ends running attempts at once; `close` then has nothing to wait for. */
@@ -255,4 +283,9 @@ export class MeshCluster implements Cluster, Observer, EjectionOwner {
       this.#picker,
     );
   }
+}
+
+/** `eds_cluster_config.service_name`, empty where there is none: what a report calls the cluster beside its name. */
+function reportedService({ name, discovery }: ClusterConfig): string {
+  return discovery.kind === 'eds' && discovery.serviceName !== name ? discovery.serviceName : '';
 }

@@ -1,5 +1,6 @@
 /** Names, states and errors of xDS resources, independent of where they come from. */
 
+import type { LoadShare } from '../core/load.ts';
 import type { ConfigSourceConfig } from './config-source.ts';
 
 export type ResourceKind =
@@ -123,23 +124,12 @@ export interface ConfigSource extends ResourceCache {
    */
   inboundListener(host: string, port: number): string | undefined;
   describe(): SourceDescription;
-  /** What CSDS tells beyond `describe()`: who asks, and the bytes that came. Absent: there is neither. */
-  status?(): SourceStatus | undefined;
+  /**
+   * Counters of a cluster with `lrs_server`, and of its assignment (empty: it has the cluster's name), which are reported to whoever sent
+   * the cluster; undefined where nobody can be told. Absent: a source that takes no reports.
+   */
+  reportLoad?(cluster: string, service: string): LoadShare | undefined;
   close(): Promise<void>;
-}
-
-/** The content of one resource for CSDS (gRFC A40). */
-export interface ResourceContent extends ResourceDescription {
-  /** Bytes of the value in use, a copy; undefined: there is none. */
-  readonly raw: Uint8Array | undefined;
-  /** Held by the bootstrap, not discovered. */
-  readonly fixed: boolean;
-}
-
-export interface SourceStatus {
-  readonly node: import('../proto/discovery.ts').NodeMessage;
-  /** Made one by one, since their bytes are copies. */
-  resources(): Iterable<ResourceContent>;
 }
 
 export interface ResourceDescription {

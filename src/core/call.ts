@@ -6,6 +6,7 @@ import type { Alarm, Timer } from './clock.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Failure } from './failure.ts';
 import type { HeaderMap } from './headers.ts';
+import type { LocalityLoad } from './load.ts';
 import type { Reply } from './reply.ts';
 import type { InboundTarget, OutboundTarget } from './target.ts';
 import type { RequestBody, Transport } from './transport.ts';
@@ -203,6 +204,8 @@ export class Attempt implements Alarm {
   timer: Timer | undefined = undefined;
   timeLimit: Failure | undefined = undefined;
   span: unknown = undefined;
+  /** Where this attempt is counted for load reports; undefined where nobody asked for them. Owned by `cluster/load.ts`. */
+  load: LocalityLoad | undefined = undefined;
 
   constructor(call: OutboundCall, number: number) {
     this.call = call;

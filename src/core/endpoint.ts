@@ -41,6 +41,10 @@ export interface Cluster {
   pending: number;
   retries: number;
   pick(call: OutboundCall): Endpoint | undefined;
+  /** The category whose share of calls this one falls into, and is dropped with (`drop_overloads`); undefined: go on. */
+  shed?(): string | undefined;
+  /** A call was refused before an endpoint was chosen; without a category by a circuit breaker. */
+  onDrop?(category?: string): void;
 }
 
 /** Endpoints considered together by one LB policy: chosen by priority, locality and health before. */

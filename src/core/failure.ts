@@ -45,6 +45,7 @@ export const FAILURES = Object.freeze({
   clusterNotFound: kind('cluster_not_found', 'NC', 503, 14, 'no'),
   noHealthyUpstream: kind('no_healthy_upstream', 'UH', 503, 14, 'no'),
   upstreamOverflow: kind('upstream_overflow', 'UO', 503, 14, 'no'),
+  dropOverload: kind('drop_overload', 'DO', 503, 14, 'no'),
   breakerOpen: kind('breaker_open', 'UO', 503, 14, 'no'),
   connectionFailure: kind('upstream_connection_failure', 'UF', 503, 14, 'no', ['connect-failure', ...RESET_BEFORE]),
   resetBeforeRequest: kind('upstream_reset_before_request', 'UC', 503, 14, 'no', RESET_BEFORE),

@@ -66,5 +66,6 @@ export function failureReply(failed: Failure, status = failed.kind.httpStatus): 
     [FAILURE_HEADER, kind.flag === '' ? kind.details : `${kind.flag} ${kind.details}`],
   ]);
   if (kind.details === 'upstream_overflow') headers.set('x-envoy-overloaded', 'true');
+  if (kind.details === 'drop_overload') headers.set('x-envoy-drop-overload', 'true'); // Envoy L-4
   return new LocalReply(status, headers, failed.message, kind.grpcStatus, failed);
 }

@@ -47,4 +47,6 @@ export interface AdsStream {
   pause(): void;
   resume(): void;
   cancel(): void;
+  /** Half-closes after what was sent; the far side ends the stream then. Absent: `cancel` is the only end. */
+  finish?(): void;
 }

@@ -126,6 +126,7 @@ export function encodeDeltaDiscoveryRequest(request: DeltaDiscoveryRequest): Uin
   );
 }
 
+/** envoy.config.core.v3.Node as the runtime takes it. */
 export function nodeInit(node: NodeMessage) {
   return {
     id: node.id,

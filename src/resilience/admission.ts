@@ -1,6 +1,6 @@
 /**
- * Circuit-breaker thresholds `max_requests` and `max_pending_requests` (Envoy H-30). Checking and counting is one synchronous step, so
- * that the limits are never overshot; the attempt's end gives back, whatever way it ends.
+ * `drop_overloads` of the assignment, then the circuit-breaker thresholds `max_requests` and `max_pending_requests` (gRFC A27, A32; Envoy
+ * H-30). Checking and counting is one synchronous step, so that the limits are never overshot; the attempt's end gives back.
  */
 import type { ThresholdsConfig } from '../config/cluster.ts';
 import type { Attempt, AttemptSlot } from '../core/call.ts';
@@ -31,12 +31,22 @@ class Admission implements Step<Attempt>, AttemptSlot {
 
   enter(attempt: Attempt): Reply | undefined {
     const cluster = this.#cluster;
-    if (cluster.requests >= this.#maxRequests) return failureReply(this.#tooManyRequests);
-    if (cluster.pending >= this.#maxPending) return failureReply(this.#tooManyPending);
+    const category = cluster.shed?.();
+    if (category !== undefined) {
+      cluster.onDrop?.(category);
+      return failureReply(failure(FAILURES.dropOverload, `cluster "${cluster.name}" drops a share of its calls (${category})`));
+    }
+    if (cluster.requests >= this.#maxRequests) return this.#overflow(this.#tooManyRequests);
+    if (cluster.pending >= this.#maxPending) return this.#overflow(this.#tooManyPending);
     cluster.requests++;
     cluster.pending++;
     attempt.slot = this;
     return undefined;
+  }
+
+  #overflow(failed: Failure): Reply {
+    this.#cluster.onDrop?.();
+    return failureReply(failed);
   }
 
   onSent(): void {

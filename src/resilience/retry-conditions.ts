@@ -29,6 +29,7 @@ const GRPC_CONDITIONS: Readonly<Record<GrpcRetryCondition, number>> = {
 /** Circuit-breaker overflow is never retried (Envoy R-62), and neither is what a retry cannot mend. */
 const NEVER: ReadonlySet<FailureKind> = new Set([
   FAILURES.upstreamOverflow,
+  FAILURES.dropOverload,
   FAILURES.breakerOpen,
   FAILURES.noHealthyUpstream,
   FAILURES.filterFailed,

@@ -35,6 +35,11 @@ export class Authority implements ResourceOwner {
     return traits;
   }
 
+  /** The first of the servers, whichever is in use. */
+  get primary(): FeedConfig | undefined {
+    return this.#options.servers[0];
+  }
+
   get feeds(): readonly Feed[] {
     return this.#feeds;
   }

@@ -4,6 +4,7 @@
  */
 import type { Clock } from '../core/clock.ts';
 import { Lane } from '../core/lane.ts';
+import type { LoadShare } from '../core/load.ts';
 import type { Logger } from '../core/log.ts';
 import type { Random } from '../core/random.ts';
 import type { AdsTransport } from '../core/transport.ts';
@@ -13,24 +14,21 @@ import { KeySet } from '../config/key-set.ts';
 import type {
   Changes,
   ConfigSource,
-  ResourceContent,
   ResourceKey,
   ResourceKind,
   ResourceState,
   ResourceTypes,
   SourceDescription,
-  SourceStatus,
   UnsupportedField,
 } from '../config/resource.ts';
-import { TYPE_URLS } from '../config/resource.ts';
 import type { NodeMessage } from '../proto/discovery.ts';
 import { Authority } from './authority.ts';
 import { XdsCache } from './cache.ts';
 import type { Entry, ServerTraits } from './cache-entry.ts';
-import { describeEntry } from './cache-entry.ts';
 import type { FeedConfig } from './feed.ts';
 import { FeedPool } from './feed-pool.ts';
 import { LastGood } from './last-good-use.ts';
+import { LoadReporters } from './load-reporters.ts';
 import { EVERYTHING, authorityOf, canonicalName, inCollection, listenerCandidates, serverListenerName } from './names.ts';
 import type { DecodeContext, ResourceType } from './resource-type.ts';
 import { Servers } from './servers.ts';
@@ -72,10 +70,10 @@ type Touched = Map<Authority, Set<ResourceKind>>;
 export class XdsClient implements ConfigSource {
   readonly name: string;
   readonly #options: XdsClientOptions;
-  readonly #node: NodeMessage;
   readonly #servers: Servers;
   readonly #static: StaticResources;
   readonly #pool: FeedPool;
+  readonly #loads: LoadReporters;
   readonly #lane = new Lane();
   /** By the id of their source; under the empty id the aggregated streams. */
   readonly #spaces = new Map<string, Space>();
@@ -90,12 +88,12 @@ export class XdsClient implements ConfigSource {
     const { bootstrap, clock, random, log, types } = options;
     this.#options = options;
     const context = { ...options.decode, certificateProviders: new Set(Object.keys(bootstrap.certificateProviders)) };
-    const node: NodeMessage = (this.#node = {
+    const node: NodeMessage = {
       ...bootstrap.node,
       userAgentName: 'inmesh',
       userAgentVersion: options.userAgentVersion,
       clientFeatures: CLIENT_FEATURES,
-    });
+    };
     const [server] = bootstrap.servers;
     this.name = server === undefined ? `bootstrap:${bootstrap.origin}` : `xds:${server.uri}`;
     this.#servers = new Servers(bootstrap, {
@@ -116,6 +114,7 @@ export class XdsClient implements ConfigSource {
       failed: (space) => this.#lastGood?.unreachable(space),
       owner: (space, name) => this.#ownerOf(space, name),
     });
+    this.#loads = new LoadReporters({ clock, random, log, node });
     this.#main = this.#space(undefined);
     if (options.lastGood !== undefined) {
       this.#lastGood = new LastGood({
@@ -208,24 +207,23 @@ export class XdsClient implements ConfigSource {
     };
   }
 
-  status(): SourceStatus {
-    return { node: this.#node, resources: () => this.#contents() };
+  /** To the first of the servers that answer for the cluster. */
+  reportLoad(cluster: string, service: string): LoadShare | undefined {
+    const place =
+      this.#closed || this.#static.get('cluster', cluster) !== undefined ? undefined : this.#place('cluster', cluster, undefined);
+    return place === undefined || 'problem' in place ? undefined : this.#loads.open(place.authority.primary, cluster, service);
   }
 
-  /** Everything that is known. */
+  /** Everything that is known, for CSDS. */
   *entries(): Generator<Entry> {
     for (const { cache } of this.#spaces.values()) yield* cache.entries();
-  }
-
-  *#contents(): Generator<ResourceContent> {
-    yield* this.#static.contents();
-    for (const entry of this.entries()) yield { ...describeEntry(entry, TYPE_URLS[entry.kind]), raw: entry.raw, fixed: false };
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     for (const { cache } of this.#spaces.values()) cache.close();
+    await this.#loads.close();
     await Promise.all([this.#pool.close(), this.#lastGood?.close()]);
   }
 

@@ -19,6 +19,8 @@ export interface FeedConfig {
   /** Types that are subscribed whole. */
   readonly wildcard: ReadonlySet<ResourceKind>;
   readonly transport: () => AdsTransport;
+  /** Has other services than discovery: what is no gRPC server takes no load reports. */
+  readonly grpc?: boolean;
 }
 
 export interface FeedOptions extends Pick<LinkOptions, 'clock' | 'random' | 'log' | 'changed' | 'owner'> {

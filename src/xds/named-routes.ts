@@ -2,6 +2,7 @@
  * A `ConfigSource` without client listeners: each authority has a route configuration that is asked for by name ("9080"), as istiod's
  * sidecar feed offers them. Around any other source; what it adds is the listener that such routes would stand in.
  */
+import type { LoadShare } from '../core/load.ts';
 import type { ConfigSourceConfig } from '../config/config-source.ts';
 import type { ListenerConfig } from '../config/listener.ts';
 import { ON_DEMAND_TYPE } from '../config/on-demand.ts';
@@ -13,7 +14,6 @@ import type {
   ResourceState,
   ResourceTypes,
   SourceDescription,
-  SourceStatus,
 } from '../config/resource.ts';
 import { canonicalName, percentEncode, withoutPort } from './names.ts';
 
@@ -111,8 +111,8 @@ export class NamedRoutesSource implements ConfigSource {
     return this.#inner.describe();
   }
 
-  status(): SourceStatus | undefined {
-    return this.#inner.status?.();
+  reportLoad(cluster: string, service: string): LoadShare | undefined {
+    return this.#inner.reportLoad?.(cluster, service);
   }
 
   close(): Promise<void> {

@@ -40,7 +40,15 @@ export class Servers {
   feed(server: XdsServerConfig, wildcard: ReadonlySet<ResourceKind>): FeedConfig {
     const { protocol, aggregated } = server;
     const id = serverId(server);
-    return { id, traits: this.#traitsOf(id, server), protocol, aggregated, wildcard, transport: () => this.#transports.grpc(server) };
+    return {
+      id,
+      traits: this.#traitsOf(id, server),
+      protocol,
+      aggregated,
+      wildcard,
+      transport: () => this.#transports.grpc(server),
+      grpc: true,
+    };
   }
 
   /** The servers of a config source in order; a text says why there is none. */
@@ -59,7 +67,7 @@ export class Servers {
       const whole: XdsServerConfig = { ...server, protocol: dialect, aggregated };
       const id = `${protocol} ${serverId(whole)}`;
       const transport = (): AdsTransport => (protocol === 'rest' ? this.#transports.rest(whole, source) : this.#transports.grpc(whole));
-      feeds.push({ id, traits: this.#traitsOf(id, whole), protocol: dialect, aggregated, wildcard, transport });
+      feeds.push({ id, traits: this.#traitsOf(id, whole), protocol: dialect, aggregated, wildcard, transport, grpc: protocol !== 'rest' });
     }
     return feeds;
   }

@@ -12,9 +12,9 @@ import type {
   ResourceState,
   ResourceTypes,
   SourceDescription,
-  SourceStatus,
 } from '../config/resource.ts';
 import type { ConfigSourceConfig } from '../config/config-source.ts';
+import type { LoadShare } from '../core/load.ts';
 import type { LogFields, Logger } from '../core/log.ts';
 import { fingerprint } from './fingerprint.ts';
 
@@ -158,8 +158,8 @@ class ClientView implements ConfigSource {
     return this.#shared.client.describe();
   }
 
-  status(): SourceStatus | undefined {
-    return this.#shared.client.status?.();
+  reportLoad(cluster: string, service: string): LoadShare | undefined {
+    return this.#closed ? undefined : this.#shared.client.reportLoad?.(cluster, service);
   }
 
   async close(): Promise<void> {

@@ -73,6 +73,11 @@ export class GrpcAdsStream implements AdsStream {
     queueMicrotask(() => this.end(GrpcStatus.CANCELLED, 'cancelled'));
   }
 
+  finish(): void {
+    if (this.#call === undefined) this.cancel();
+    else if (!this.#ended) this.#call.end();
+  }
+
   end(code: number, details: string): void {
     if (this.#ended) return;
     this.#ended = true;

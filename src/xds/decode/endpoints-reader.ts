@@ -345,8 +345,6 @@ export class EndpointsReader {
     while (wire.next()) {
       switch (key(wire.field, wire.wireType)) {
         case F2:
-          // Read, so that bad ones are rejected (rule 39); dropping itself is to come.
-          this.#note('policy.drop_overloads');
           this.#dropOverload();
           break;
         case F3:

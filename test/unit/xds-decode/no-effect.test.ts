@@ -24,14 +24,7 @@ test.each<[string, ResourceKind, object, string]>([
     { name: 'l', api_listener: { api_listener: { ...MANAGER, strip_any_host_port: true } } },
     'strip_any_host_port',
   ],
-  ['lrs_server', 'cluster', { ...eds, lrs_server: { self: {} } }, 'lrs_server'],
   ['max_connections', 'cluster', { ...eds, circuit_breakers: { thresholds: [{ max_connections: 5 }] } }, 'max_connections'],
-  [
-    'drop_overloads',
-    'endpoints',
-    { cluster_name: 'c', policy: { drop_overloads: [{ category: 'x', drop_percentage: { numerator: 5 } }] } },
-    'policy.drop_overloads',
-  ],
 ])('%s has no effect yet, and is recorded as such', (_name, kind, json, field) => {
   const unsupported: string[] = [];
   const any = jsonToAny({ '@type': TYPE_URLS[kind], ...json });
