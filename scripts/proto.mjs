@@ -67,6 +67,7 @@ const FILES = [
   'envoy/extensions/load_balancing_policies/pick_first/v3/pick_first.proto',
   // Transport sockets
   'envoy/extensions/transport_sockets/tls/v3/tls.proto',
+  'envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config.proto',
   'envoy/extensions/transport_sockets/raw_buffer/v3/raw_buffer.proto',
   // What raw resources of other people carry besides
   'envoy/extensions/access_loggers/file/v3/file.proto',
@@ -89,6 +90,11 @@ const NEWER_FIELDS = [
     'envoy/extensions/transport_sockets/tls/v3/tls.proto',
     'UpstreamTlsContext',
     ['bool auto_host_sni = 6', 'bool auto_sni_san_validation = 7'],
+  ],
+  [
+    'envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config.proto',
+    'SPIFFECertValidatorConfig',
+    ['config.core.v3.DataSource trust_bundles = 2'],
   ],
   [
     'envoy/extensions/load_balancing_policies/client_side_weighted_round_robin/v3/client_side_weighted_round_robin.proto',

@@ -15,6 +15,8 @@ export type TlsSourceConfig =
    * default context of a combined validation context, Envoy T-1).
    */
   | { readonly kind: 'sds'; readonly name: string; readonly source?: ConfigSourceConfig; readonly fallback?: TlsSourceConfig }
+  /** Trust anchors by SPIFFE trust domain, each for identities of its own domain only (Envoy T-6). */
+  | { readonly kind: 'spiffe'; readonly domains: readonly { readonly name: string; readonly bundle: TlsSourceConfig }[] }
   | { readonly kind: 'system' };
 
 export type IdentitySourceConfig =

@@ -7,6 +7,7 @@ import type { ClientSecurity, TlsMaterial } from '../core/tls.ts';
 import { dnsNameMatches } from './san-matcher.ts';
 import { SanPolicy } from './san-policy.ts';
 import type { SecureMaterial } from './secure-material.ts';
+import { namesThatCount, spiffeProblem } from './spiffe.ts';
 import { describeNames, identityError } from './subject-alt-names.ts';
 
 export type ClientTlsConfig = Pick<UpstreamTlsConfig, 'alpn' | 'sanMatchers' | 'sni' | 'autoHostSni' | 'autoSniSanValidation'>;
@@ -54,6 +55,8 @@ export class ClientTls implements ClientSecurity {
     if (!this.verifiesChain) return undefined;
     const names = parseSubjectAltNames(certificate.subjectaltname);
     if (names === undefined) return identityError('the names in the certificate of the server cannot be read');
+    const stranger = spiffeProblem(certificate, names, this.#secrets);
+    if (stranger !== undefined) return identityError(`the server presents ${describeNames(names)}: ${stranger}`);
     const sni = this.#sentName(hostname);
     // gRFC A101: the name that was sent replaces the SAN matchers.
     if (this.#validatesSni && sni !== undefined) {
@@ -62,7 +65,7 @@ export class ClientTls implements ClientSecurity {
     }
     const accepts = this.#sans.current();
     if (accepts !== undefined) {
-      if (accepts(names)) return undefined;
+      if (accepts(namesThatCount(names, this.#secrets))) return undefined;
       return identityError(`the server presents ${describeNames(names)}, which no SAN matcher of the cluster accepts`);
     }
     // Without SAN matchers any identity of the trust anchors is accepted (Envoy T-2, gRFC A29), unless SNI validation was asked for.

@@ -15,13 +15,15 @@ export interface TrustAnchors {
   readonly pem: Buffer;
   /** When the last of the anchors stops being valid. */
   readonly notAfter: number;
+  /** Whose anchors they are, by SPIFFE trust domain; absent: those of anybody (Envoy T-6). */
+  readonly domains?: ReadonlyMap<string, TrustAnchors>;
 }
 
 export type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly problem: string };
 
 const CERTIFICATE = /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----[^-]*-----END (?:TRUSTED |X509 )?CERTIFICATE-----/g;
 
-function certificatesOf(pem: Buffer): X509Certificate[] {
+export function certificatesOf(pem: Buffer): X509Certificate[] {
   return (pem.toString('latin1').match(CERTIFICATE) ?? []).map((block) => new X509Certificate(block));
 }
 

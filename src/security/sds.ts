@@ -84,6 +84,11 @@ export interface SdsValidation {
 
 const NO_MATCHERS: readonly SanMatcherConfig[] = Object.freeze([]);
 
+/** Envoy T-1: the secret's fields replace the default's one by one; a validator of its own is a field that stands above trust anchors. */
+function mergedRoots(own: TlsSourceConfig | undefined, fallback: TlsSourceConfig | undefined): TlsSourceConfig | undefined {
+  return fallback?.kind === 'spiffe' && own?.kind !== 'spiffe' ? fallback : (own ?? fallback);
+}
+
 class Validation implements SdsValidation {
   matchers: readonly SanMatcherConfig[] = NO_MATCHERS;
   readonly #follower: Follower<TrustAnchors>;
@@ -91,7 +96,7 @@ class Validation implements SdsValidation {
   constructor(reference: Extract<TlsSourceConfig, { kind: 'sds' }>, lookup: SecretLookup, sources: MaterialSources) {
     this.#follower = new Follower(reference, lookup, (config) => {
       if (config.kind !== 'validation') return `is ${describe(config)}, not a validation context`;
-      const anchors = config.roots ?? reference.fallback;
+      const anchors = mergedRoots(config.roots, reference.fallback);
       if (anchors === undefined) return 'has no trust anchors, so nothing could be verified';
       const roots = sources.roots(anchors);
       if (roots === 'system') return 'the system trust anchors cannot be combined with a secret';

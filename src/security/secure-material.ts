@@ -30,6 +30,7 @@ export class SecureMaterial {
   #builtFor = -1;
   #context: SecureContext | undefined = undefined;
   #material: TlsMaterial | undefined = undefined;
+  #domains: ReadonlyMap<string, TrustAnchors> | undefined = undefined;
   #rootsExpireAt = Number.POSITIVE_INFINITY;
   #problem: string;
 
@@ -61,6 +62,16 @@ export class SecureMaterial {
 
   material(): TlsMaterial | undefined {
     return this.secureContext() === undefined ? undefined : this.#material;
+  }
+
+  /** Of the context: the trust anchors by SPIFFE trust domain, where it has them so. */
+  get domains(): ReadonlyMap<string, TrustAnchors> | undefined {
+    return this.#domains;
+  }
+
+  /** In milliseconds since the epoch, for checks of certificates. */
+  wallTime(): number {
+    return this.#options.clock.wallTime();
   }
 
   onRotate(listener: () => void): () => void {
@@ -98,6 +109,7 @@ export class SecureMaterial {
       log.warn(`TLS: ${this.#problem}`, { kept: this.#context !== undefined });
       return;
     }
+    this.#domains = anchors?.domains;
     this.#rootsExpireAt = anchors?.notAfter ?? Number.POSITIVE_INFINITY;
     this.#material = { certificateChain: identity?.certificateChain, privateKey: identity?.privateKey, roots: anchors?.pem };
   }

@@ -11,6 +11,7 @@ import { FileWatcher } from './file-watcher.ts';
 import { parseIdentity, parseTrustAnchors } from './material.ts';
 import type { Identity, TrustAnchors } from './material.ts';
 import { SdsSecrets } from './sds.ts';
+import { federate } from './spiffe.ts';
 import type { SecretLookup } from './sds.ts';
 import { Secret } from './secret-store.ts';
 
@@ -34,6 +35,7 @@ export type Refusal = string;
 export class TlsSources implements Closable {
   readonly #options: TlsSourcesOptions;
   readonly #watchers = new Map<string, FileWatcher>();
+  readonly #federated = new Map<string, Secret<TrustAnchors>>();
   #secrets: SdsSecrets | undefined;
   #closed = false;
 
@@ -61,6 +63,8 @@ export class TlsSources implements Closable {
         return this.#files(undefined, undefined, source.path, [source.watchedDirectory]).roots;
       case 'system':
         return 'system';
+      case 'spiffe':
+        return this.#spiffe(source.domains);
       case 'sds':
         return this.#sds()?.validation(source).roots ?? { refusal: NO_SDS };
     }
@@ -81,6 +85,23 @@ export class TlsSources implements Closable {
   close(): void {
     this.#closed = true;
     for (const watcher of this.#watchers.values()) watcher.close();
+  }
+
+  /** One cell over the bundles of all domains: whole, or not at all. */
+  #spiffe(domains: Extract<TlsSourceConfig, { kind: 'spiffe' }>['domains']): Secret<TrustAnchors> | { readonly refusal: Refusal } {
+    const bundles = new Map<string, Secret<TrustAnchors>>();
+    for (const { name, bundle } of domains) {
+      const anchors = this.roots(bundle);
+      if (anchors === 'system' || 'refusal' in anchors)
+        return { refusal: `trust domain "${name}": ${anchors === 'system' ? 'needs a bundle of its own' : anchors.refusal}` };
+      bundles.set(name, anchors);
+    }
+    if (domains.every(({ bundle }) => bundle.kind === 'inline')) return federate(bundles);
+    // Files are followed for good, so the cell that follows them is made once.
+    const key = JSON.stringify(domains);
+    const known = this.#federated.get(key) ?? federate(bundles);
+    this.#federated.set(key, known);
+    return known;
   }
 
   #sds(): SdsSecrets | undefined {

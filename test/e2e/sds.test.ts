@@ -132,6 +132,41 @@ test.each(['sotw', 'sotw-per-type'] as const)(
   },
 );
 
+/** As SPIRE's agent writes it. */
+function federated(name: string, domains: Readonly<Record<string, TestCa>>): Json {
+  const trust_domains = Object.entries(domains).map(([domain, issuer]) => ({
+    name: domain,
+    trust_bundle: { inline_string: issuer.certificatePem },
+  }));
+  const typed_config = { '@type': `${TLS}.SPIFFECertValidatorConfig`, trust_domains };
+  return {
+    '@type': SECRET,
+    name,
+    validation_context: { custom_validator_config: { name: 'envoy.tls.cert_validator.spiffe', typed_config } },
+  };
+}
+
+const partner = createTestCa({ trustDomain: 'partner', clock: new RealClock() });
+
+// In the last two the handshake alone would let the peer in: the partner signs for names of ours.
+test.each([
+  ['of two domains', ['spiffe://partner/app', partner.subordinate()], ca, '200 spiffe://partner/app 0 hi'],
+  ['a client whose name is signed by the other domain', ['spiffe://dev/app', partner], ca, /^503 .* 14 /s],
+  ['a server whose name is', ['spiffe://dev/app', ca], partner, /^503 .* 14 /s],
+] as const)('bundles by SPIFFE trust domain: %s', async (_title, [name, issuer], server, expected) => {
+  const trust = federated('trust', { dev: ca, partner });
+  const { mesh, plane, both } = await world([
+    certificate('client', name, issuer),
+    certificate('server', 'spiffe://dev/server', server),
+    trust,
+  ]);
+  await mesh.ready();
+  const got = await both();
+  if (typeof expected === 'string') expect(got).toBe(expected);
+  else expect(got).toMatch(expected);
+  expect(plane.nacks).toEqual([]);
+});
+
 test('rotation under load, on both sides: new certificates are used for new connections, and no call fails', async () => {
   const { mesh, shown, both, secrets } = await world(GOOD());
   await mesh.ready();

@@ -94,11 +94,12 @@ export function acceptTls(
 /** Who the client is, or undefined when it must not be served. */
 function verified(socket: TLSSocket, security: ServerSecurity): PeerTls | undefined {
   const handshaken = socket as unknown as Handshaken;
+  // Before anything else is asked: in newer Node 24 and 26, getPeerX509Certificate takes the chain away (nodejs/node#65579).
+  const certificate: PeerCertificate = socket.getPeerCertificate(true);
   const x509 = socket.getPeerX509Certificate();
   if (x509 === undefined) return security.requireClientCertificate ? undefined : peerTls(undefined, false, '');
   if (!security.verifiesClients) return security.requireClientCertificate ? undefined : peerTls(undefined, false, '');
   if (handshaken.ssl === null || handshaken.ssl.verifyError() !== null) return undefined;
-  const certificate: PeerCertificate = socket.getPeerCertificate(true);
   if (security.verifyPeer(certificate) !== undefined) return undefined;
   // What grpc-js's `getAuthContext` goes by.
   handshaken.authorized = true;

@@ -37,11 +37,29 @@ export interface IssuedCertificate {
   readonly privateKeyPem: string;
 }
 
+export interface SubordinateOptions {
+  /** pathLenConstraint: how many CAs may stand below it. */
+  readonly pathLength?: number;
+  /** Host that URI names below it must have (name constraints). */
+  readonly permittedHost?: string;
+}
+
 export interface TestCa {
   readonly trustDomain: string;
-  /** The trust anchor. */
+  /** The trust anchor; of a subordinate CA its certificate. */
   readonly certificatePem: string;
   issue(request: LeafRequest): IssuedCertificate;
+  /** A CA below this one; the chains of what it issues have its certificate. */
+  subordinate(options?: SubordinateOptions): TestCa;
+}
+
+interface Issuer {
+  readonly name: Buffer;
+  readonly key: KeyObject;
+  readonly identifier: Buffer;
+  /** Intermediates that go with what it issues. */
+  readonly chainPem: string;
+  readonly level: number;
 }
 
 interface CertificateFields {
@@ -108,6 +126,7 @@ function subjectAltNames(request: LeafRequest): Buffer[] {
 
 const KEY_USAGE = '2.5.29.15';
 const BASIC_CONSTRAINTS = '2.5.29.19';
+const NAME_CONSTRAINTS = '2.5.29.30';
 const SUBJECT_ALT_NAME = '2.5.29.17';
 /** Bit strings of KeyUsage: bit 0 is digitalSignature, 5 keyCertSign, 6 cRLSign. */
 const DIGITAL_SIGNATURE = bitString(Buffer.from([0b1000_0000]), 7);
@@ -116,27 +135,42 @@ const BOTH_PURPOSES = sequence(oid('1.3.6.1.5.5.7.3.1'), oid('1.3.6.1.5.5.7.3.2'
 
 /** Makes a CA with a fresh key; a few hundred microseconds. */
 export function createTestCa(options: TestCaOptions): TestCa {
+  return authority(options, undefined, {});
+}
+
+function authority(options: TestCaOptions, parent: Issuer | undefined, limits: SubordinateOptions): TestCa {
   const { trustDomain, clock } = options;
+  const { pathLength, permittedHost } = limits;
+  const level = parent === undefined ? 0 : parent.level + 1;
   const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const identifier = keyIdentifier(keys.publicKey);
-  const name = sequence(attribute('2.5.4.10', 'inmesh test CA'), commonName(trustDomain));
+  const name = sequence(attribute('2.5.4.10', 'inmesh test CA'), commonName(`${trustDomain}${level === 0 ? '' : ` ${level}`}`));
   const madeAt = clock.wallTime();
   const certificatePem = certificate(
     {
-      issuer: name,
+      issuer: parent?.name ?? name,
       subject: name,
       publicKey: keys.publicKey,
       notBeforeMs: madeAt - BACKDATE_MS,
       notAfterMs: madeAt + (options.validForMs ?? 3650 * DAY_MS),
       extensions: [
-        extension(BASIC_CONSTRAINTS, true, sequence(boolean(true))),
+        extension(
+          BASIC_CONSTRAINTS,
+          true,
+          sequence(boolean(true), ...(pathLength === undefined ? [] : [integer(Buffer.from([pathLength]))])),
+        ),
         extension(KEY_USAGE, true, CERT_AND_CRL_SIGN),
         extension('2.5.29.14', false, octetString(identifier)),
+        ...(parent === undefined ? [] : [extension('2.5.29.35', false, sequence(element(0x80, parent.identifier)))]),
+        ...(permittedHost === undefined
+          ? []
+          : [extension(NAME_CONSTRAINTS, true, sequence(explicit(0, sequence(implicit(6, Buffer.from(permittedHost, 'latin1'))))))]),
         extension(SUBJECT_ALT_NAME, false, sequence(implicit(6, Buffer.from(`spiffe://${trustDomain}`, 'latin1')))),
       ],
     },
-    keys.privateKey,
+    parent?.key ?? keys.privateKey,
   );
+  const chainPem = parent === undefined ? '' : `${certificatePem}${parent.chainPem}`;
 
   const issue = (request: LeafRequest): IssuedCertificate => {
     const leaf = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -160,8 +194,14 @@ export function createTestCa(options: TestCaOptions): TestCa {
       },
       keys.privateKey,
     );
-    return { certificateChainPem: leafPem, privateKeyPem: leaf.privateKey.export({ type: 'pkcs8', format: 'pem' }) as string };
+    return {
+      certificateChainPem: `${leafPem}${chainPem}`,
+      privateKeyPem: leaf.privateKey.export({ type: 'pkcs8', format: 'pem' }) as string,
+    };
   };
 
-  return { trustDomain, certificatePem, issue };
+  const subordinate = (below: SubordinateOptions = {}): TestCa =>
+    authority(options, { name, key: keys.privateKey, identifier, chainPem, level }, below);
+
+  return { trustDomain, certificatePem, issue, subordinate };
 }

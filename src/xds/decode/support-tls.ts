@@ -83,6 +83,8 @@ export const TLS_SUPPORT: Readonly<Record<string, MessageSupport>> = {
     fields: {
       ...read('trusted_ca', 'ca_certificate_provider_instance', 'watched_directory', 'match_typed_subject_alt_names'),
       ...notes({
+        custom_validator_config:
+          'That of SPIFFE (`envoy.tls.cert_validator.spiffe`), as SPIRE sends it; it stands in for the trust anchors. Others reject.',
         system_root_certs: 'Of clusters (gRFC A82); on a listener it rejects.',
         match_subject_alt_names: 'Deprecated; both lists count.',
       }),
@@ -90,7 +92,6 @@ export const TLS_SUPPORT: Readonly<Record<string, MessageSupport>> = {
         verify_certificate_spki: PINNING,
         verify_certificate_hash: PINNING,
         crl: 'revocation lists are not supported',
-        custom_validator_config: 'is not supported',
       }),
       require_signed_certificate_timestamp: unless(false, 'is not supported'),
       ...skip('Certificates are always verified, and expired ones refused.', 'allow_expired_certificate', 'trust_chain_verification'),
@@ -98,6 +99,14 @@ export const TLS_SUPPORT: Readonly<Record<string, MessageSupport>> = {
     },
   },
   [`${TLS}.CertificateValidationContext.SystemRootCerts`]: { strict: true, fields: {} },
+  [`${TLS}.SPIFFECertValidatorConfig`]: {
+    strict: true,
+    fields: {
+      ...notes({ trust_domains: 'A peer shows one URI name, of one of them, and chains to the bundle of that one.' }),
+      ...reject({ trust_bundles: 'bundle maps are not supported; give the bundles by trust_domains' }),
+    },
+  },
+  [`${TLS}.SPIFFECertValidatorConfig.TrustDomain`]: { strict: true, fields: read('name', 'trust_bundle') },
   [`${TLS}.SdsSecretConfig`]: { strict: true, fields: read('name', 'sds_config') },
   [`${TLS}.Secret`]: {
     strict: true,

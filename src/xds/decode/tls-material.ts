@@ -4,10 +4,15 @@
  */
 import { ConfigProblem } from '../../config/resource.ts';
 import type { CommonTlsConfig, IdentitySourceConfig, SanMatcherConfig, TlsSourceConfig } from '../../config/tls.ts';
+import { typeNameOf } from '../../proto/any.ts';
 import type { DataSource, WatchedDirectory } from '../../proto/gen/envoy/config/core/v3/base_pb.js';
+import type { TypedExtensionConfig } from '../../proto/gen/envoy/config/core/v3/extension_pb.js';
 import type { CertificateValidationContext, TlsCertificate } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/common_pb.js';
+import type { SPIFFECertValidatorConfig } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_spiffe_validator_config_pb.js';
+import { unwrap } from './any.ts';
 import { stringMatcher } from './matchers.ts';
 import type { Scope } from './scope.ts';
+import { survey } from './survey.ts';
 import { inlineText } from './values.ts';
 
 const SAN_TYPES: readonly (SanMatcherConfig['type'] | undefined)[] = [undefined, 'email', 'dns', 'uri', 'ip'];
@@ -47,7 +52,33 @@ export function certificate(certificates: readonly TlsCertificate[], path: strin
   };
 }
 
+const SPIFFE_TYPE = 'envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig';
+const TRUST_DOMAIN = /^[a-z0-9._-]{1,255}$/;
+
+function customValidator({ typedConfig }: TypedExtensionConfig, path: string, scope: Scope): TlsSourceConfig {
+  if (typedConfig === undefined) throw new ConfigProblem(`${path}.typed_config`, 'is missing');
+  const at = `${path}.typed_config`;
+  const packed = unwrap(typedConfig, at, scope);
+  const typeName = typeNameOf(packed.typeUrl);
+  if (typeName !== SPIFFE_TYPE) throw new ConfigProblem(at, `certificate validator ${typeName} is not supported`);
+  const message = scope.unpack<SPIFFECertValidatorConfig>(packed, at);
+  survey(message, at, scope);
+  if (message.trustDomains.length === 0) throw new ConfigProblem(`${at}.trust_domains`, 'must not be empty');
+  const names = new Set<string>();
+  const domains = message.trustDomains.map(({ name, trustBundle }, i) => {
+    const field = `${at}.trust_domains[${i}]`;
+    if (!TRUST_DOMAIN.test(name)) throw new ConfigProblem(`${field}.name`, `"${name}" is not the name of a trust domain`);
+    if (names.has(name)) throw new ConfigProblem(`${field}.name`, `trust domain "${name}" is there twice`);
+    names.add(name);
+    return { name, bundle: dataSource(trustBundle, undefined, `${field}.trust_bundle`) };
+  });
+  return { kind: 'spiffe', domains };
+}
+
+/** A validator of its own stands in for all the others (Envoy T-6). */
 export function roots(context: CertificateValidationContext, path: string, scope: Scope): TlsSourceConfig | undefined {
+  if (context.customValidatorConfig !== undefined)
+    return customValidator(context.customValidatorConfig, `${path}.custom_validator_config`, scope);
   if (context.caCertificateProviderInstance !== undefined)
     return provider(context.caCertificateProviderInstance, `${path}.ca_certificate_provider_instance`, scope);
   if (context.trustedCa !== undefined) return dataSource(context.trustedCa, context.watchedDirectory, `${path}.trusted_ca`);

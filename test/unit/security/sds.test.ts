@@ -150,3 +150,18 @@ test('a secret may name files; they are followed while it does', async () => {
   await fake.advance(10);
   expect(security.problem).toBe('');
 });
+
+test('bundles by trust domain of the default stand above trust anchors of the secret, as fields are merged one by one (Envoy T-1)', () => {
+  const other = createTestCa({ trustDomain: 'other', clock });
+  const domains = (pem: string) => ({ kind: 'spiffe', domains: [{ name: 'dev', bundle: inline(pem) }] }) as const;
+  const fallback = domains(other.certificatePem);
+  const { contexts, security, states } = made(
+    { own: present(certificate()), trust: present(trust()) },
+    { kind: 'sds', name: 'trust', fallback },
+  );
+  const roots = (): string | undefined => security.material()?.roots?.toString();
+  expect(roots()).toBe(other.certificatePem);
+  states['trust'] = present(trust({ roots: domains(ca.certificatePem) }));
+  contexts.refresh();
+  expect(roots()).toBe(ca.certificatePem);
+});
