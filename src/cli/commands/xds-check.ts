@@ -20,6 +20,8 @@ interface Report {
   readonly files: number;
   resources: number;
   accepted: number;
+  /** Files and resources, each once however many reasons it has. */
+  refused: number;
   readonly rejected: Rejection[];
   readonly unsupported: Map<string, number>;
 }
@@ -46,7 +48,7 @@ export const xdsCheck: Command = {
     });
     if (positionals.length === 0) throw new UsageProblem('no file is named');
     const typeUrl = typeOf(values.type);
-    const report: Report = { files: positionals.length, resources: 0, accepted: 0, rejected: [], unsupported: new Map() };
+    const report: Report = { files: positionals.length, resources: 0, accepted: 0, refused: 0, rejected: [], unsupported: new Map() };
     const lines = values.json !== true && values.quiet !== true;
     for (const file of positionals) await checkFile(file, typeUrl, report, (line) => void (lines && terminal.out(line)));
     if (values.json === true) terminal.out(`${JSON.stringify(asJson(report), undefined, 2)}\n`);
@@ -78,11 +80,13 @@ async function checkFile(file: string, typeUrl: string | undefined, report: Repo
   try {
     text = readFileSync(file, 'utf8');
   } catch (error) {
+    report.refused++;
     refuse({ type: '', name: '', field: '', reason: `cannot be read: ${error instanceof Error ? error.message : String(error)}` });
     return;
   }
   const documents = readDocuments(text, typeUrl);
   if (!documents.ok) {
+    report.refused++;
     refuse({ type: '', name: '', field: '', reason: documents.problem });
     return;
   }
@@ -95,6 +99,7 @@ async function checkFile(file: string, typeUrl: string | undefined, report: Repo
       say(`${file}: accepted bootstrap\n`);
     } catch (error) {
       if (!(error instanceof MeshError)) throw error;
+      report.refused++;
       refuse({ type: 'bootstrap', name: '', field: '', reason: error.message });
     }
   }
@@ -106,7 +111,7 @@ async function checkFile(file: string, typeUrl: string | undefined, report: Repo
     if (checked.problems.length === 0) {
       report.accepted++;
       say(`${file}: accepted ${shortType(type)} ${name}\n`);
-    }
+    } else report.refused++;
     const shown = name === '' ? place : name;
     for (const { field, reason } of checked.problems) refuse({ type: shortType(type), name: shown, field, reason });
   }
@@ -122,9 +127,9 @@ function count(checked: CheckedResource, { unsupported }: Report): void {
 function summarize(report: Report, withUnsupported: boolean, terminal: Terminal): void {
   const fields = [...report.unsupported].toSorted(([a, m], [b, n]) => n - m || (a < b ? -1 : 1));
   if (withUnsupported) for (const [field, times] of fields) terminal.out(`without effect: ${field} (${times})\n`);
-  const { files, resources, accepted, rejected } = report;
+  const { files, resources, accepted, refused } = report;
   terminal.out(
-    `${files} ${files === 1 ? 'file' : 'files'}, ${resources} ${resources === 1 ? 'resource' : 'resources'}: ${accepted} accepted, ${new Set(rejected.map(({ file, type, name }) => `${file} ${type} ${name}`)).size} rejected, ${fields.length} fields without effect\n`,
+    `${files} ${files === 1 ? 'file' : 'files'}, ${resources} ${resources === 1 ? 'resource' : 'resources'}: ${accepted} accepted, ${refused} rejected, ${fields.length} fields without effect\n`,
   );
 }
 

@@ -49,6 +49,10 @@ export function checkResource(found: FoundResource, providers: ReadonlySet<strin
     return { ...base, name: decoded.name === '' ? base.name : decoded.name, problems, unsupported: [...unsupported] };
   } catch (error) {
     if (error instanceof ProtoProblem) return rejected('', error.message);
-    throw error;
+    // A mistake of ours must not hide what the other resources are.
+    return rejected(
+      '',
+      `the decoder failed, which is a bug of inmesh: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+    );
   }
 }

@@ -122,7 +122,7 @@ class Walk {
       return;
     }
     if (typeof value['@type'] === 'string' && !value['@type'].includes('envoy.admin.')) this.#resource(value, place, undefined);
-    else if (Array.isArray(value['configs'])) this.#dumps(value['configs'], `${place}configs`);
+    else if (Array.isArray(value['configs'])) this.#dumps(value['configs'], dotted(place, 'configs'));
     else if (typeof value['@type'] === 'string') this.#dump(value, place);
     else if (Array.isArray(value['resources']))
       this.#list(value['resources'], dotted(place, 'resources'), stringOf(value['type_url'] ?? value['typeUrl']) ?? this.#typeUrl);

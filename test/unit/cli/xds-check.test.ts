@@ -198,3 +198,13 @@ test('any JSON: a verdict, never a crash', async () => {
     { numRuns: 150, seed: 4 },
   );
 });
+
+test('two refused resources of one name are two; a dump among several documents has its place', async () => {
+  const { code, out } = await check([bad, bad]);
+  expect([code, out.split('\n').at(-2)]).toEqual([1, '1 file, 2 resources: 0 accepted, 2 rejected, 0 fields without effect']);
+  const dump = {
+    configs: [{ '@type': 'type.googleapis.com/envoy.admin.v3.ClustersConfigDump', static_clusters: [{ cluster: { '@type': CLUSTER } }] }],
+  };
+  const second = await check(`---\n${JSON.stringify(good)}\n---\n${JSON.stringify(dump)}\n`);
+  expect(second.out).toMatch(/rejected Cluster document 2\.configs\[0\]/);
+});
