@@ -133,7 +133,7 @@ export class MeshCluster implements Cluster, Observer, EjectionOwner {
     const { load } = this.#deps;
     if (!this.config.reportLoad || load === undefined || this.#closed) return undefined;
     this.#counter ??= new LoadCounter(this.name, load);
-    this.#counter.count(reportedService(this.config));
+    this.#counter.count(reportedService(this.config), this.config.loadMetrics);
     return this.#counter;
   }
 
@@ -172,7 +172,7 @@ export class MeshCluster implements Cluster, Observer, EjectionOwner {
       this.breaker = this.#breakerOf(config);
     }
     if (before.outlier !== config.outlier) this.#setOutlier(config.outlier);
-    this.#counter?.count(config.reportLoad ? reportedService(config) : undefined);
+    this.#counter?.count(config.reportLoad ? reportedService(config) : undefined, config.loadMetrics);
     if (before.discovery.kind !== config.discovery.kind) this.#setOriginalDst(config);
     this.#rebuild();
   }

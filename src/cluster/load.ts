@@ -3,9 +3,12 @@
  * whoever reports them (`core/load.ts`).
  */
 import type { Attempt } from '../core/call.ts';
+import { MetricChoice } from '../core/load.ts';
 import type { LoadShare } from '../core/load.ts';
 import type { Observer } from '../core/observer.ts';
 import type { MeshEndpoint } from './endpoint.ts';
+
+const NO_METRICS: readonly string[] = [];
 
 /** Opens the counters of a cluster; undefined where nobody can be told. */
 export type OpenLoad = (cluster: string, service: string) => LoadShare | undefined;
@@ -15,15 +18,24 @@ export class LoadCounter implements Observer {
   readonly #open: OpenLoad;
   #service: string | undefined;
   #share: LoadShare | undefined;
+  #metrics: readonly string[] | undefined;
 
   constructor(cluster: string, open: OpenLoad) {
     this.#cluster = cluster;
     this.#open = open;
   }
 
-  /** Counts for the assignment of this name from now on; undefined: nobody wants to know any more. */
-  count(service: string | undefined): void {
+  /** Counts for the assignment of this name from now on; undefined: nobody wants to know any more. `metrics` are those of endpoints. */
+  count(service: string | undefined, metrics: readonly string[] = NO_METRICS): void {
+    this.#follow(service);
+    if (this.#share === undefined || this.#metrics === metrics) return;
+    this.#metrics = metrics;
+    this.#share.load.choice = new MetricChoice(metrics);
+  }
+
+  #follow(service: string | undefined): void {
     if (service === this.#service) return;
+    this.#metrics = undefined;
     const before = this.#share;
     this.#service = service;
     // The new one first: the stream must not end in between.

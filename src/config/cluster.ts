@@ -28,6 +28,8 @@ export interface ClusterConfig {
   readonly breaker: BreakerConfig | undefined;
   /** `lrs_server: self`: report load to the server that sent the cluster. */
   readonly reportLoad: boolean;
+  /** `lrs_report_endpoint_metrics`; absent: all named ones. */
+  readonly loadMetrics?: readonly string[];
   /** Percent; default 50, 0 disables panic. */
   readonly panicThreshold: number;
   readonly localityWeighted: boolean;

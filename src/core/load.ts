@@ -3,6 +3,9 @@
  * the last report. Who reports them, when and to whom is left to `xds/load-reporter.ts`.
  */
 
+import { orcaReport } from './orca.ts';
+import type { Utilization } from './orca.ts';
+
 /** A metric that endpoints report with their responses (ORCA), summed. */
 export interface MetricSum {
   requests: number;
@@ -20,6 +23,8 @@ export interface LocalityFigures {
   /** Now. */
   readonly inProgress: number;
   readonly metrics: ReadonlyMap<string, Readonly<MetricSum>>;
+  /** Those that have fields of their own in a report. */
+  readonly utilization: ReadonlyMap<Utilization, Readonly<MetricSum>>;
 }
 
 export interface ClusterFigures {
@@ -33,6 +38,42 @@ export interface ClusterFigures {
 }
 
 const NO_METRICS: ReadonlyMap<string, MetricSum> = new Map();
+const NO_UTILIZATION: ReadonlyMap<Utilization, MetricSum> = new Map();
+/** Names that endpoints think up: those beyond are left out until the next report. */
+const MOST_METRICS = 100;
+
+/**
+ * Which metrics are reported: those that `lrs_report_endpoint_metrics` lists (gRFC A85, Envoy O-32), under the names there. Where it lists
+ * nothing, all named ones, under their bare names (gRFC A64).
+ */
+export class MetricChoice {
+  static readonly all = new MetricChoice([]);
+  readonly #listed: ReadonlySet<string>;
+
+  constructor(listed: readonly string[]) {
+    this.#listed = new Set(listed);
+  }
+
+  /** What a named metric is reported as; undefined: not at all. */
+  named(name: string): string | undefined {
+    if (this.#listed.size === 0) return name;
+    const full = `named_metrics.${name}`;
+    return this.#listed.has('named_metrics.*') || this.#listed.has(full) ? full : undefined;
+  }
+
+  has(name: Utilization): boolean {
+    return this.#listed.has(name);
+  }
+}
+
+function count<K>(sums: Map<K, MetricSum>, name: K, value: number): void {
+  const sum = sums.get(name);
+  if (sum !== undefined) {
+    sum.requests++;
+    sum.total += value;
+  } else if (sums.size < MOST_METRICS) sums.set(name, { requests: 1, total: value });
+}
+
 const NO_DROPS: ReadonlyMap<string, number> = new Map();
 
 export class LocalityLoad {
@@ -43,8 +84,12 @@ export class LocalityLoad {
   #successful = 0;
   #errors = 0;
   #metrics: Map<string, MetricSum> | undefined;
+  #utilization: Map<Utilization, MetricSum> | undefined;
 
-  constructor(locality: string, priority: number) {
+  readonly #owner: { readonly choice: MetricChoice };
+
+  constructor(locality: string, priority: number, owner: { readonly choice: MetricChoice }) {
+    this.#owner = owner;
     this.locality = locality;
     this.priority = priority;
   }
@@ -60,28 +105,41 @@ export class LocalityLoad {
     else this.#errors++;
   }
 
-  metric(name: string, value: number): void {
-    const metrics = (this.#metrics ??= new Map<string, MetricSum>());
-    const sum = metrics.get(name);
-    if (sum === undefined) metrics.set(name, { requests: 1, total: value });
-    else {
-      sum.requests++;
-      sum.total += value;
+  /** Looks for metrics of the endpoint in the headers of its response. */
+  report(get: (name: string) => string | undefined): void {
+    const report = orcaReport(get);
+    if (report === undefined) return;
+    const { choice } = this.#owner;
+    for (const [name, value] of report.named) {
+      const reported = choice.named(name);
+      if (reported !== undefined) count((this.#metrics ??= new Map<string, MetricSum>()), reported, value);
     }
+    for (const [name, value] of report.utilization)
+      if (choice.has(name)) count((this.#utilization ??= new Map<Utilization, MetricSum>()), name, value);
   }
 
   get idle(): boolean {
-    return this.inProgress === 0 && this.#issued === 0 && this.#successful === 0 && this.#errors === 0 && this.#metrics === undefined;
+    const none = this.#metrics === undefined && this.#utilization === undefined;
+    return none && this.inProgress === 0 && this.#issued === 0 && this.#successful === 0 && this.#errors === 0;
   }
 
   take(): LocalityFigures {
     const { locality, priority, inProgress } = this;
-    const metrics = this.#metrics ?? NO_METRICS;
-    const figures = { locality, priority, issued: this.#issued, successful: this.#successful, errors: this.#errors, inProgress, metrics };
+    const figures: LocalityFigures = {
+      locality,
+      priority,
+      issued: this.#issued,
+      successful: this.#successful,
+      errors: this.#errors,
+      inProgress,
+      metrics: this.#metrics ?? NO_METRICS,
+      utilization: this.#utilization ?? NO_UTILIZATION,
+    };
     this.#issued = 0;
     this.#successful = 0;
     this.#errors = 0;
     this.#metrics = undefined;
+    this.#utilization = undefined;
     return figures;
   }
 }
@@ -90,6 +148,8 @@ export class LocalityLoad {
 export class ClusterLoad {
   readonly cluster: string;
   readonly service: string;
+  /** Metrics of endpoints that are reported; whoever counts says so. */
+  choice: MetricChoice = MetricChoice.all;
   /** By priority, then by locality. */
   readonly #localities: (Map<string, LocalityLoad> | undefined)[] = [];
   #dropped = 0;
@@ -103,7 +163,7 @@ export class ClusterLoad {
   at(locality: string, priority: number): LocalityLoad {
     const known = (this.#localities[priority] ??= new Map<string, LocalityLoad>());
     let load = known.get(locality);
-    if (load === undefined) known.set(locality, (load = new LocalityLoad(locality, priority)));
+    if (load === undefined) known.set(locality, (load = new LocalityLoad(locality, priority, this)));
     return load;
   }
 

@@ -1,5 +1,5 @@
 /** The messages of the load reporting service as bytes (envoy.service.load_stats.v3). */
-import type { ClusterFigures, LocalityFigures } from '../core/load.ts';
+import type { ClusterFigures, LocalityFigures, MetricSum } from '../core/load.ts';
 import { pack, typeUrlOf, unpack } from './any.ts';
 import { nodeInit } from './discovery.ts';
 import type { NodeMessage } from './discovery.ts';
@@ -60,12 +60,19 @@ function localityStats(figures: LocalityFigures) {
     totalSuccessfulRequests: BigInt(figures.successful),
     totalErrorRequests: BigInt(figures.errors),
     totalRequestsInProgress: BigInt(figures.inProgress),
-    loadMetricStats: Array.from(figures.metrics, ([metricName, { requests, total }]) => ({
-      metricName,
-      numRequestsFinishedWithMetric: BigInt(requests),
-      totalMetricValue: total,
-    })),
+    loadMetricStats: Array.from(figures.metrics, ([metricName, sum]) => ({ metricName, ...metricStats(sum) })),
+    ...Object.fromEntries(Array.from(figures.utilization, ([name, sum]) => [UTILIZATION[name], metricStats(sum)])),
   };
+}
+
+const UTILIZATION = {
+  cpu_utilization: 'cpuUtilization',
+  mem_utilization: 'memUtilization',
+  application_utilization: 'applicationUtilization',
+} as const;
+
+function metricStats({ requests, total }: MetricSum) {
+  return { numRequestsFinishedWithMetric: BigInt(requests), totalMetricValue: total };
 }
 
 function durationOf(ms: number) {

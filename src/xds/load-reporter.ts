@@ -105,6 +105,8 @@ export class LoadReporter {
     if (session === undefined) return;
     this.#session = undefined;
     session.stop.abort();
+    // Between two streams: one more, for what is left.
+    if (session.stream === undefined && this.#pending()) session.ended = this.#stream(session);
     session.stream?.finish();
     // Nobody would ask for what could not be reported by now; a cluster that comes back is counted anew.
     const left: Promise<void> = Promise.allSettled([session.running, session.ended]).then(() => {
@@ -112,6 +114,10 @@ export class LoadReporter {
       if (this.#users === 0) this.#entries.clear();
     });
     this.#ending.add(left);
+  }
+
+  #pending(): boolean {
+    return [...this.#entries.values()].some(({ load }) => !load.idle);
   }
 
   #refuses(cluster: string): boolean {
@@ -128,7 +134,7 @@ export class LoadReporter {
         uri,
         node: this.#node,
         take: (wish) => this.#take(wish),
-        pending: () => [...this.#entries.values()].some(({ load }) => !load.idle),
+        pending: () => this.#pending(),
         ended: (ended, code, details) => {
           session.stream = undefined;
           if (ended.answered) {

@@ -16,7 +16,7 @@ const METHOD = '/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStat
 const DEFAULT_INTERVAL_MS = 1_000;
 /** No server has us report without a pause. */
 const MIN_INTERVAL_MS = 100;
-/** How long a final report may take to be heard. */
+/** How long a final report may take, from opening a stream to the end of it. */
 const GRACE_MS = 1_000;
 
 export interface LoadStreamOptions {
@@ -39,7 +39,6 @@ export class LoadStream implements AdsStreamEvents, Alarm {
   #wish: LoadWish | undefined;
   #timer: Timer | undefined;
   #reportedAt = 0;
-  #connected = false;
   #finishing = false;
   /** The last report said something: the server is told once when there is nothing more. */
   #said = false;
@@ -47,10 +46,6 @@ export class LoadStream implements AdsStreamEvents, Alarm {
 
   constructor(options: LoadStreamOptions) {
     this.#options = options;
-  }
-
-  get connected(): boolean {
-    return this.#connected && !this.#ended;
   }
 
   /** True once the server has said what it wants. */
@@ -70,14 +65,11 @@ export class LoadStream implements AdsStreamEvents, Alarm {
     stream.send(encodeLoadStatsRequest(this.#options.node, []));
   }
 
-  onConnected(): void {
-    this.#connected = true;
-  }
+  onConnected(): void {}
 
   onMessage(bytes: Uint8Array): void {
     if (this.#ended) return;
     const { clock, log, uri } = this.#options;
-    this.#connected = true;
     const first = this.#wish === undefined;
     try {
       this.#wish = decodeLoadStatsResponse(bytes);
@@ -113,7 +105,7 @@ export class LoadStream implements AdsStreamEvents, Alarm {
     if (this.#ended || this.#finishing) return;
     this.#finishing = true;
     this.#stop();
-    if (!this.#connected || (this.#wish === undefined && !this.#options.pending())) {
+    if (this.#wish === undefined && !this.#options.pending()) {
       this.cancel();
       return;
     }

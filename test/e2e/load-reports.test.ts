@@ -1,7 +1,8 @@
 /** Load reports of running meshes (gRFC A27, A32, A64): what a real server was told adds up to what the test itself counted. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { ChannelCredentials } from '@grpc/grpc-js';
+import type { sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
+import { ChannelCredentials, Server, ServerCredentials } from '@grpc/grpc-js';
 import { expect, onTestFinished, test } from 'vitest';
 import { ControlPlane } from '../../src/control-plane/control-plane.ts';
 import type { LoadReportingOptions } from '../../src/control-plane/load-reports.ts';
@@ -9,7 +10,7 @@ import { silentLogger } from '../../src/core/log.ts';
 import type { Mesh, MeshOptions } from '../../src/index.ts';
 import { createMesh } from '../../src/index.ts';
 import type { ResourceJson } from '../../src/sources/xds-snapshot.ts';
-import { echoStub, startEcho, unary } from '../support/echo-grpc.ts';
+import { echoService, echoStub, startEcho, unary } from '../support/echo-grpc.ts';
 import { track, until } from '../support/http-servers.ts';
 import { expectIdle } from '../support/mesh-app.ts';
 import { HTTP2, cluster, endpoints, listener, routeConfig, to } from '../support/mesh-raw.ts';
@@ -178,6 +179,59 @@ test('drop_overloads are reported by category, a circuit breaker only in the tot
   expect(Math.min(some, rest)).toBeGreaterThan(3);
   expect(issued).toBe(0);
   expect(sums(plane, 'tight')).toEqual({ issued: 1, successful: 1, errors: 0, dropped: 4, droppedBy: {} });
+});
+
+test('metrics of endpoints: those that a grpc-js server records, and those in the headers of an HTTP response', async () => {
+  const server = new Server({ 'grpc.server_call_metric_recording': 1 });
+  onTestFinished(() => server.forceShutdown());
+  let calls = 0;
+  server.addService(echoService, {
+    unary(call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>) {
+      const recorder = call.getMetricsRecorder();
+      recorder.recordNamedMetric('queue', ++calls);
+      recorder.recordCPUUtilizationMetric(0.25);
+      done(null, call.request);
+    },
+  });
+  const grpcPort = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => (error === null ? resolve(port) : reject(error)));
+  });
+  let asked = 0;
+  const http = createServer((_request, response) => {
+    // The first one is tried again: its metrics count, too.
+    response.writeHead(asked++ === 0 ? 503 : 200, { 'endpoint-load-metrics': 'TEXT named_metrics.depth=3,cpu_utilization=0.5' }).end('x');
+  });
+  track(http);
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  const retrying = to('shop', { prefix: '/' }, { retry_policy: { retry_on: '5xx', num_retries: 1 } });
+  const plane = await planeOf(
+    [
+      listener('shop', routeConfig('shop', [retrying])),
+      cluster('shop', { ...LRS, lrs_report_endpoint_metrics: ['named_metrics.*', 'cpu_utilization'] }),
+      endpoints('shop', (http.address() as AddressInfo).port),
+      listener('echo', routeConfig('echo', [to('echo')])),
+      cluster('echo', { ...HTTP2, ...LRS }),
+      endpoints('echo', grpcPort),
+    ],
+    { intervalMs: 60_000 },
+  );
+  const mesh = await start(plane, ['shop', 'echo']);
+  const stub = echoStub('xds:///echo', mesh.grpc.channelOptions(), ChannelCredentials.createInsecure());
+  for (let i = 0; i < 3; i++) expect((await unary(stub, 'hi')).code).toBe(0);
+  expect([await get(mesh, '/'), await get(mesh, '/')]).toEqual([200, 200]);
+  stub.close();
+  await mesh.close();
+  await until(() => plane.loadReports.length > 0);
+  const metrics = Object.fromEntries(
+    plane.loadReports.flatMap(({ clusters }) =>
+      clusters.map(({ cluster: of, localities }) => [of, localities.flatMap((place) => place.metrics)]),
+    ),
+  );
+  expect(metrics['echo']).toEqual([{ name: 'queue', requests: 3, total: 6 }]);
+  expect(metrics['shop']).toEqual([
+    { name: 'cpu_utilization', requests: 3, total: 1.5 },
+    { name: 'named_metrics.depth', requests: 3, total: 9 },
+  ]);
 });
 
 test('negative control: without lrs_server there is no stream', async () => {

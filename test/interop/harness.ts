@@ -145,6 +145,8 @@ export interface ControlPlane {
   put(snapshot: string, node?: string): Promise<void>;
   /** Entries so far, of the xDS streams; those of one node where one is given. */
   log(node?: string): Promise<readonly LogEntry[]>;
+  /** The load reports that were received, in proto JSON. */
+  load(): Promise<unknown>;
   drop(): Promise<void>;
   kill(): Promise<void>;
   bootstrap(node: string, more?: object): object;
@@ -180,6 +182,7 @@ export async function startControlPlane(snapshot: string, options: ControlPlaneO
       const streams = new Set(entries.filter((entry) => node === undefined || entry.node === node).map((entry) => entry.stream));
       return entries.filter((entry) => streams.has(entry.stream)).map((entry) => ({ ...entry, type: shortType(entry.type ?? '') }));
     },
+    load: () => ask('/load'),
     drop: async () => void (await ask('/drop', { method: 'POST' })),
     kill: running.kill,
     bootstrap: (node, more = {}) => ({

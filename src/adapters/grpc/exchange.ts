@@ -8,6 +8,7 @@ import type { Attempt, Cancellable } from '../../core/call.ts';
 import type { Failure } from '../../core/failure.ts';
 import { describeFailure } from '../../core/failure.ts';
 import type { HeaderMap } from '../../core/headers.ts';
+import type { LocalityLoad } from '../../core/load.ts';
 import type { Reply, ReplyBody } from '../../core/reply.ts';
 import { failureReply } from '../../core/reply.ts';
 import { GrpcStatus } from '../../core/status.ts';
@@ -100,6 +101,7 @@ export class Exchange implements Cancellable, Reply, ReplyBody, Outlet, WireList
       return;
     }
     if (failed === undefined) this.attempt.markSent();
+    if (this.attempt.load !== undefined) reportMetrics(this.attempt.load, status.metadata, this.#metadata);
     this.#finish(200, status.code, failed);
     if (this.#headSeen) {
       this.#tail(status, failed);
@@ -170,4 +172,10 @@ export class Exchange implements Cancellable, Reply, ReplyBody, Outlet, WireList
     if (this.#resolve === undefined) this.#front.onHead(reply, this.attempt);
     else this.#resolve(reply);
   }
+}
+
+/** Metrics of the endpoint, in its trailers or else in its head. */
+function reportMetrics(load: LocalityLoad, trailers: Metadata, head: Metadata | undefined): void {
+  const [first, second] = [new MetadataView(trailers, true), head && new MetadataView(head, true)];
+  load.report((name) => first.get(name) ?? second?.get(name));
 }

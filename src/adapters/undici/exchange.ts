@@ -13,7 +13,7 @@ import type { Reply } from '../../core/reply.ts';
 import { failureReply, LocalBody } from '../../core/reply.ts';
 import type { RequestBody, Transport } from '../../core/transport.ts';
 import { UndiciConnection } from './connection.ts';
-import { hostOf, mayBegin, RequestHeaders, ResponseHead, toRaw } from './headers.ts';
+import { hostOf, mayBegin, reportMetrics, RequestHeaders, ResponseHead, toRaw } from './headers.ts';
 import { LocalDelivery } from './local-delivery.ts';
 import { RecordedBody, sendable } from './request-body.ts';
 import type { ReplySink, WireReply as WireReplyType } from './wire-reply.ts';
@@ -210,6 +210,7 @@ export class Exchange implements RequestHead, RequestBody, ReplySink, Cancellabl
     const attempt = this.#attempt as Attempt;
     const direct = this.#call?.target?.direct;
     const head = direct?.looks === false ? glance(status, raw) : new ResponseHead(status, raw);
+    if (attempt.load !== undefined) reportMetrics(attempt.load, raw);
     if (direct === undefined || direct.accepts(attempt, head)) {
       const shown = head.raw;
       GLANCE.raw = NO_HEADERS;

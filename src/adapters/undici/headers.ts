@@ -3,6 +3,7 @@
  * (buffers). Nothing is copied or decoded unless a layer reads, nothing is rebuilt unless a layer writes.
  */
 import type { HeaderMap } from '../../core/headers.ts';
+import type { LocalityLoad } from '../../core/load.ts';
 import type { ReplyHead } from '../../core/reply.ts';
 import type { HeadersInput, RawHeaders } from './wire.ts';
 
@@ -182,6 +183,11 @@ export function rawHeader(raw: RawHeaders, name: string): string | undefined {
     joined = joined === undefined ? value : `${joined},${value}`;
   }
   return joined;
+}
+
+/** Looks for metrics of the endpoint. A function of its own: a closure in the caller would cost every call. */
+export function reportMetrics(load: LocalityLoad, raw: RawHeaders): void {
+  load.report((name) => rawHeader(raw, name));
 }
 
 /** A response head and its headers in one object; `raw` is what goes on to the application. */

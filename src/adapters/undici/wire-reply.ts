@@ -7,7 +7,7 @@ import type { Failure } from '../../core/failure.ts';
 import { failure, FAILURES } from '../../core/failure.ts';
 import type { Reply, ReplyBody } from '../../core/reply.ts';
 import { failureReply } from '../../core/reply.ts';
-import { rawHeader, ResponseHead } from './headers.ts';
+import { rawHeader, reportMetrics, ResponseHead } from './headers.ts';
 import { failureOf, isMisuse, WireCancelled } from './wire-errors.ts';
 import type { RawHeaders, WireHandler } from './wire.ts';
 
@@ -84,6 +84,7 @@ export class WireReply implements Reply, ReplyBody, WireHandler, Cancellable {
   onHeaders(status: number, raw: RawHeaders, resume: () => void, statusText: string): boolean {
     if (status < 200) return true;
     if (this.#state !== 'open') return true;
+    if (this.attempt.load !== undefined) reportMetrics(this.attempt.load, raw);
     this.#head(new ResponseHead(status, raw), resume, statusText);
     this.#settle?.(this);
     return true;

@@ -113,6 +113,7 @@ export function cluster(message: Cluster, scope: Scope): ClusterConfig {
     connectTimeoutMs: positiveMilliseconds(message.connectTimeout, 'connect_timeout') ?? DEFAULT_CONNECT_TIMEOUT_MS,
     breaker: breaker(message),
     reportLoad: message.lrsServer !== undefined,
+    ...(message.lrsReportEndpointMetrics.length > 0 && { loadMetrics: message.lrsReportEndpointMetrics }),
     panicThreshold: panicThreshold(message),
   };
 }

@@ -27,6 +27,7 @@ export const CLUSTER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
         transport_socket: 'TLS or raw_buffer; any other rejects.',
         transport_socket_matches: 'By the metadata of endpoints; that of localities is not looked at.',
         metadata: 'Only `filter_metadata.inmesh.breaker`.',
+        lrs_report_endpoint_metrics: 'Empty: all named metrics, under their bare names (gRFC A64).',
         lrs_server: 'Only `self`, anything else rejects; see [load reports](load-reports.md).',
       }),
       ...skip('Statistics only.', 'alt_stat_name', 'track_timeout_budgets', 'track_cluster_stats'),

@@ -11,6 +11,7 @@ export interface PlainLocality {
   readonly errors: number;
   readonly running: number;
   readonly metrics?: Readonly<Record<string, readonly [requests: number, total: number]>>;
+  readonly utilization?: Readonly<Record<string, readonly [requests: number, total: number]>>;
 }
 
 export interface PlainCluster {
@@ -119,6 +120,10 @@ function plain(bytes: Uint8Array): PlainReport {
           const metrics = place.loadMetricStats.map(
             ({ metricName, numRequestsFinishedWithMetric: n, totalMetricValue }) => [metricName, [Number(n), totalMetricValue]] as const,
           );
+          const utilization = (['cpuUtilization', 'memUtilization', 'applicationUtilization'] as const).flatMap((name) => {
+            const sum = place[name];
+            return sum === undefined ? [] : [[name, [Number(sum.numRequestsFinishedWithMetric), sum.totalMetricValue]] as const];
+          });
           return {
             at: `${region}/${zone}/${subZone}`,
             ...(place.priority > 0 && { priority: place.priority }),
@@ -127,6 +132,7 @@ function plain(bytes: Uint8Array): PlainReport {
             errors: Number(place.totalErrorRequests),
             running: Number(place.totalRequestsInProgress),
             ...(metrics.length > 0 && { metrics: Object.fromEntries(metrics) }),
+            ...(utilization.length > 0 && { utilization: Object.fromEntries(utilization) }),
           };
         }),
         ...(stats.totalDroppedRequests > 0n && { dropped: Number(stats.totalDroppedRequests) }),

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 import { silentLogger } from '../../../src/core/log.ts';
+import { MetricChoice } from '../../../src/core/load.ts';
 import type { ClusterLoad } from '../../../src/core/load.ts';
 import { FakeClock, settle } from '../../../src/testing/fake-clock.ts';
 import { ScriptedRandom } from '../../../src/testing/seeded-random.ts';
@@ -99,11 +100,24 @@ test('metrics of endpoints are summed by name', async () => {
   const place = load.at('//', 0);
   for (const value of [1.5, 2.5]) {
     place.start();
-    place.metric('queue', value);
+    place.report((name) => (name === 'endpoint-load-metrics' ? `TEXT named_metrics.queue=${value},cpu_utilization=0.5` : undefined));
     place.end(true);
   }
   await clock.advance(1000);
   expect(transport.stream.take()[1]?.clusters[0]?.localities[0]?.metrics).toEqual({ queue: [2, 4] });
+  expect(transport.stream.sent[1]?.clusters[0]?.localities[0]?.utilization).toBeUndefined();
+  load.choice = new MetricChoice(['cpu_utilization', 'named_metrics.queue', 'unknown']);
+  for (const text of ['named_metrics.queue=3,cpu_utilization=0.5,named_metrics.other=1', 'mem_utilization=1,cpu_utilization=0.25'])
+    place.report((name) => (name === 'endpoint-load-metrics' ? `TEXT ${text}` : undefined));
+  await clock.advance(1000);
+  expect(transport.stream.take()[0]?.clusters[0]?.localities[0]).toMatchObject({
+    metrics: { 'named_metrics.queue': [1, 3] },
+    utilization: { cpuUtilization: [2, 0.75] },
+  });
+  load.choice = new MetricChoice(['named_metrics.*']);
+  place.report((name) => (name === 'endpoint-load-metrics' ? 'TEXT named_metrics.a=1,named_metrics.b=2' : undefined));
+  await clock.advance(1000);
+  expect(transport.stream.take()[0]?.clusters[0]?.localities[0]?.metrics).toEqual({ 'named_metrics.a': [1, 1], 'named_metrics.b': [1, 2] });
   await closing(reporter, transport);
 });
 
@@ -251,19 +265,41 @@ test('close() waits for the answer of a server that is there, and a second at mo
   expect(transport.closed).toBe(true);
 });
 
-test('close() does not wait for a server that is not there, nor with nothing to say', async () => {
-  const { transport, reporter } = reporting();
+test('close() between two streams opens one more for what is left, and ends with a server that refuses', async () => {
+  const { clock, transport, reporter } = reporting();
   const { load } = reporter.open('a', '');
   await settle();
+  transport.stream.ask(1000);
+  transport.stream.end(14, 'reset');
+  await settle();
   attempt(load);
+  const closed = reporter.close();
+  expect(transport.streams).toHaveLength(2);
+  transport.stream.ask(1000);
+  expect(issued(transport)).toBe(1);
+  transport.stream.end(0);
+  await closed;
+  expect([issued(transport), transport.streams.length, clock.pending]).toEqual([1, 2, 0]);
+  const down = reporting();
+  const share = down.reporter.open('a', '');
+  await settle();
+  attempt(share.load);
+  down.transport.stream.end(14, 'refused');
+  await settle();
+  const ended = down.reporter.close();
+  down.transport.stream.end(14, 'refused');
+  await ended;
+  expect([down.transport.streams.length, down.clock.pending]).toEqual([2, 0]);
+});
+
+test('close() does not wait for a server that has not answered when there is nothing to say', async () => {
+  const { clock, transport, reporter } = reporting();
+  reporter.open('a', '');
+  await settle();
+  transport.stream.events.onConnected();
   await reporter.close();
   expect(transport.stream.ended).toBe(true);
-  const quiet = reporting();
-  quiet.reporter.open('a', '');
-  await settle();
-  quiet.transport.stream.events.onConnected();
-  await quiet.reporter.close();
-  expect(quiet.transport.stream.ended).toBe(true);
+  expect(clock.pending).toBe(0);
 });
 
 test('whatever happens in between, the reports add up to what was counted', async () => {
