@@ -100,7 +100,13 @@ export interface ForwardActionConfig {
     | { readonly kind: 'cluster'; readonly name: string }
     | { readonly kind: 'cluster-header'; readonly header: string }
     /** Only entries with a weight above 0; `total` is their sum (Envoy R-31). */
-    | { readonly kind: 'weighted'; readonly clusters: readonly WeightedClusterConfig[]; readonly total: number };
+    | {
+        readonly kind: 'weighted';
+        readonly clusters: readonly WeightedClusterConfig[];
+        readonly total: number;
+        /** The weight of a cluster is the runtime value `PREFIX.CLUSTER` while that is set; entries of weight 0 are there as well. HTTP only. */
+        readonly runtimeKeyPrefix?: string;
+      };
   readonly clusterNotFoundStatus: 404 | 500 | 503;
   /** Undefined: not set, so HTTP calls have 15 s (Envoy) and gRPC calls no limit (gRFC A31). 0: no limit. */
   readonly timeoutMs: number | undefined;

@@ -11,7 +11,7 @@ import { CompiledRoute, Probe } from './compiled-route.ts';
 import { NONE, RouteIndex } from './route-index.ts';
 import type { Runtime } from './runtime.ts';
 import { VirtualHosts } from './virtual-hosts.ts';
-import { WeightedChoice } from './weighted-clusters.ts';
+import { RuntimeWeights, WeightedChoice } from './weighted-clusters.ts';
 
 /** Where a target stands. */
 export interface RouteContext {
@@ -42,19 +42,27 @@ class Leaves<T> {
   readonly #where: RouteContext;
   readonly #make: MakeLeaf<T>;
   readonly #choice: WeightedChoice | undefined;
+  /** Of HTTP calls, where the runtime has a say. */
+  readonly #runtime: RuntimeWeights | undefined;
   readonly #weighted: readonly WeightedClusterConfig[];
   readonly #header: string | undefined;
   #only: T | undefined;
   readonly #byEntry: (T | undefined)[] = [];
   readonly #byName = new Map<string, T>();
 
-  constructor(where: RouteContext, make: MakeLeaf<T>) {
+  constructor(where: RouteContext, make: MakeLeaf<T>, runtime: Runtime | undefined) {
     const { action } = where.route;
     const cluster = action.kind === 'forward' ? action.cluster : undefined;
     this.#where = cluster?.kind === 'cluster' ? { ...where, clusterName: cluster.name } : where;
     this.#make = make;
     this.#weighted = cluster?.kind === 'weighted' ? cluster.clusters : [];
-    this.#choice = this.#weighted.length === 0 ? undefined : new WeightedChoice(this.#weighted.map((entry) => entry.weight));
+    const weights = this.#weighted.map((entry) => entry.weight);
+    this.#choice = weights.length === 0 ? undefined : new WeightedChoice(weights);
+    const prefix = cluster?.kind === 'weighted' ? cluster.runtimeKeyPrefix : undefined;
+    if (prefix !== undefined && runtime !== undefined && this.#choice !== undefined) {
+      const keys = this.#weighted.map(({ name }) => `${prefix}.${name}`);
+      this.#runtime = new RuntimeWeights(runtime, keys, weights, this.#choice);
+    }
     this.#header = cluster?.kind === 'cluster-header' ? cluster.header : undefined;
   }
 
@@ -64,7 +72,11 @@ class Leaves<T> {
   }
 
   pick(probe: Probe): T {
-    if (this.#choice !== undefined) return this.#entry(this.#choice.choose(probe.value, probe.head.protocol));
+    if (this.#choice !== undefined) {
+      const { protocol } = probe.head;
+      const choice = this.#runtime === undefined || protocol === 'grpc' ? this.#choice : this.#runtime.current();
+      return this.#entry(choice.choose(probe.value, protocol));
+    }
     if (this.#header !== undefined) return this.#named(firstHeaderValue(probe.head, this.#header) ?? ''); // R-30
     return (this.#only ??= this.#make(this.#where));
   }
@@ -96,6 +108,7 @@ class HostRoutes<T> {
   readonly #make: MakeLeaf<T>;
   readonly #routes: readonly CompiledRoute[];
   readonly #index: RouteIndex;
+  readonly #runtime: Runtime | undefined;
   readonly #leaves: (Leaves<T> | undefined)[] = [];
   readonly #probe = new Probe();
   /** Begins every path that the first route, which then takes all of them, asks for; undefined where there is more to decide. */
@@ -106,6 +119,7 @@ class HostRoutes<T> {
     this.#routeConfig = routeConfig;
     this.#virtualHost = virtualHost;
     this.#make = make;
+    this.#runtime = runtime;
     this.#routes = virtualHost.routes.map((route, index) => new CompiledRoute(index, route, runtime));
     this.#index = new RouteIndex(this.#routes);
     const [first] = this.#routes;
@@ -146,7 +160,7 @@ class HostRoutes<T> {
   }
 
   #leavesOf(index: number, route: CompiledRoute): Leaves<T> {
-    return (this.#leaves[index] ??= new Leaves(this.#where(route.config), this.#make));
+    return (this.#leaves[index] ??= new Leaves(this.#where(route.config), this.#make, this.#runtime));
   }
 
   #where(route: RouteEntryConfig): RouteContext {

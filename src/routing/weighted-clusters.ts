@@ -2,6 +2,7 @@
 import type { FractionConfig } from '../config/matchers.ts';
 import type { RequestHead } from '../core/call.ts';
 import type { Random } from '../core/random.ts';
+import type { Runtime } from './runtime.ts';
 
 const TWO_32 = 4_294_967_296;
 
@@ -39,7 +40,7 @@ export class WeightedChoice {
   readonly #upTo: Float64Array;
   readonly #total: number;
 
-  /** Weights above 0. */
+  /** At least one above 0. */
   constructor(weights: readonly number[]) {
     this.#upTo = new Float64Array(weights.length);
     let sum = 0;
@@ -63,5 +64,36 @@ export class WeightedChoice {
       else low = middle + 1;
     }
     return low;
+  }
+}
+
+const MAX_TOTAL = 0xffff_ffff;
+
+/** Weights that the runtime may change, cluster by cluster (`runtime_key_prefix`); compiled again only when the runtime has changed. */
+export class RuntimeWeights {
+  readonly #runtime: Runtime;
+  readonly #keys: readonly string[];
+  readonly #weights: readonly number[];
+  readonly #configured: WeightedChoice;
+  #inForce: WeightedChoice;
+  #generation = -1;
+
+  constructor(runtime: Runtime, keys: readonly string[], weights: readonly number[], configured: WeightedChoice) {
+    this.#runtime = runtime;
+    this.#keys = keys;
+    this.#weights = weights;
+    this.#configured = configured;
+    this.#inForce = configured;
+  }
+
+  /** The configured weights where those of the runtime add up to nothing, or to more than 32 bits. */
+  current(): WeightedChoice {
+    const { generation } = this.#runtime;
+    if (generation === this.#generation) return this.#inForce;
+    this.#generation = generation;
+    const weights = this.#keys.map((key, index) => this.#runtime.count(key) ?? this.#weights[index] ?? 0);
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    const same = weights.every((weight, index) => weight === this.#weights[index]);
+    return (this.#inForce = same || total === 0 || total > MAX_TOTAL ? this.#configured : new WeightedChoice(weights));
   }
 }

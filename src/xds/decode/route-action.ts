@@ -41,11 +41,13 @@ function named(name: string, path: string): string {
 
 function weightedClusters(weighted: WeightedCluster, path: string, scope: Scope): ForwardActionConfig['cluster'] {
   const clusters: WeightedClusterConfig[] = [];
+  const prefix = weighted.runtimeKeyPrefix;
   let total = 0;
   for (const [i, entry] of weighted.clusters.entries()) {
     const at = `${path}.clusters[${i}]`;
     const weight = entry.weight ?? 0;
-    if (weight === 0) continue; // Envoy R-31, gRPC rule 22: never chosen
+    // Envoy R-31, gRPC rule 22: never chosen, unless a runtime value says otherwise.
+    if (weight === 0 && prefix === '') continue;
     if (entry.clusterHeader !== '') throw new ConfigProblem(`${at}.cluster_header`, 'a weighted cluster is named by name only');
     total += weight;
     clusters.push({
@@ -58,7 +60,7 @@ function weightedClusters(weighted: WeightedCluster, path: string, scope: Scope)
   }
   if (total === 0) throw new ConfigProblem(`${path}.clusters`, 'the weights add up to zero');
   if (total > MAX_UINT32) throw new ConfigProblem(`${path}.clusters`, `the weights add up to ${total}, more than 4294967295`);
-  return { kind: 'weighted', clusters, total };
+  return { kind: 'weighted', clusters, total, ...(prefix !== '' && { runtimeKeyPrefix: prefix }) };
 }
 
 /** Undefined: a specifier that we know and cannot use, so the route is skipped (gRPC rule 22). */

@@ -135,7 +135,10 @@ export const ROUTE_SUPPORT: Readonly<Record<string, MessageSupport>> = {
   [`${ROUTE}.RouteAction.HashPolicy.FilterState`]: { fields: read('key') },
   [`${ROUTE}.WeightedCluster`]: {
     fields: {
-      ...notes({ clusters: 'Entries with weight 0 are left out; a sum of 0 rejects.' }),
+      ...notes({
+        clusters: 'Entries with weight 0 are left out unless there is a `runtime_key_prefix`; a sum of 0 rejects.',
+        runtime_key_prefix: 'Weights from the runtime, for HTTP calls; the configured ones count where those add up to 0.',
+      }),
       ...skip('Replaced by the sum of the weights.', 'total_weight'),
     },
   },

@@ -5,7 +5,7 @@ import type { RuntimeValue } from '../../../src/config/runtime.ts';
 import { RouteTable } from '../../../src/routing/route-table.ts';
 import { Runtime } from '../../../src/routing/runtime.ts';
 import { runtimeValues } from '../../../src/xds/decode/runtime.ts';
-import { forward, requestHead, route, routeConfig, virtualHost } from './builders.ts';
+import { forward, mutation, requestHead, route, routeConfig, virtualHost } from './builders.ts';
 
 const of = (...layers: readonly Readonly<Record<string, RuntimeValue>>[]): Runtime => {
   const runtime = new Runtime();
@@ -41,6 +41,7 @@ describe('layers', () => {
       { numerator: 5, denominator: 10_000 },
     ],
     [-1, undefined],
+    [2.5, undefined],
     ['20', undefined],
     [true, undefined],
   ])('%j as a fraction', (value, expected) => {
@@ -112,5 +113,62 @@ describe('routes', () => {
     expect(share(of({ canary: 30 }), 'http')).toBe(30);
     expect(share(of({ canary: 30 }), 'grpc')).toBe(0);
     expect(share(undefined, 'http')).toBe(0);
+  });
+});
+
+describe('weighted clusters', () => {
+  const entry = (name: string, weight: number) => ({
+    name,
+    weight,
+    headers: mutation({}),
+    filterOverrides: {},
+    hostRewriteLiteral: undefined,
+  });
+  const clusters = [entry('a', 30), entry('b', 70), entry('c', 0)];
+  const tableOf = (runtime: Runtime | undefined, runtimeKeyPrefix?: string): RouteTable<string> => {
+    const action = forward({
+      cluster: { kind: 'weighted', clusters, total: 100, ...(runtimeKeyPrefix !== undefined && { runtimeKeyPrefix }) },
+    });
+    const config = routeConfig({ virtualHosts: [virtualHost({ routes: [route({ action })] })] });
+    return new RouteTable<string>(config, ({ clusterName }) => clusterName, undefined, runtime);
+  };
+  const shares = (table: RouteTable<string>, protocol: 'http' | 'grpc' = 'http', calls = 100): number[] => {
+    const seen = new Map<string, number>();
+    for (let i = 0; i < calls; i++) {
+      const head = { ...requestHead({}), protocol } as ReturnType<typeof requestHead>;
+      const name = table.match({ head, matchedLength: 0 }, { next: () => i / 4_294_967_296 }) ?? '';
+      seen.set(name, (seen.get(name) ?? 0) + 1);
+    }
+    return clusters.map(({ name }) => seen.get(name) ?? 0);
+  };
+
+  test('keys replace weights cluster by cluster, with the next call; without them the configured ones count', () => {
+    const runtime = of();
+    const table = tableOf(runtime, 'split');
+    expect(shares(table)).toEqual([30, 70, 0]);
+    runtime.update([{ 'split.b': 0, 'split.c': 70 }]);
+    expect(shares(table)).toEqual([30, 0, 70]);
+    runtime.update([{ 'split.a': 0, 'split.b': 0, 'split.c': 1 }]);
+    expect(shares(table)).toEqual([0, 0, 100]);
+    runtime.update([]);
+    expect(shares(table)).toEqual([30, 70, 0]);
+  });
+
+  test.each<readonly [string, Readonly<Record<string, RuntimeValue>>]>([
+    ['they add up to nothing', { 'split.a': 0, 'split.b': 0 }],
+    ['they add up to too much', { 'split.a': 4_294_967_295, 'split.b': 1 }],
+    ['a weight that is none', { 'split.a': -1, 'split.b': 'many', 'split.c': 0.5 }],
+    ['the prefix is another', { 'other.a': 100 }],
+  ])('the configured ones count where %s', (_name, values) => {
+    expect(shares(tableOf(of(values), 'split'))).toEqual([30, 70, 0]);
+  });
+
+  test('gRPC calls go by the configured ones (gRFC A28), and so do routes without a prefix and meshes without a runtime', () => {
+    const values = { 'split.a': 0, 'split.b': 0, 'split.c': 1 };
+    const grpc = shares(tableOf(of(values), 'split'), 'grpc', 1000);
+    expect(grpc[2]).toBe(0);
+    expect(grpc[0]).toBeGreaterThan(200);
+    expect(shares(tableOf(of(values)))).toEqual([30, 70, 0]);
+    expect(shares(tableOf(undefined, 'split'))).toEqual([30, 70, 0]);
   });
 });

@@ -186,6 +186,14 @@ describe('actions', () => {
     });
   });
 
+  test('with a prefix of runtime keys they stay in, since a key may give them one', () => {
+    const { cluster } = forward({
+      cluster: undefined,
+      weighted_clusters: { runtime_key_prefix: 'split', clusters: [{ name: 'a', weight: 90 }, { name: 'b' }] },
+    });
+    expect(cluster).toMatchObject({ runtimeKeyPrefix: 'split', total: 90, clusters: [{ name: 'a' }, { name: 'b', weight: 0 }] });
+  });
+
   test.each<[string, Json, Partial<ForwardActionConfig>]>([
     ['cluster_header', { cluster: undefined, cluster_header: 'X-C' }, { cluster: { kind: 'cluster-header', header: 'x-c' } }],
     ['not found', { cluster_not_found_response_code: 'INTERNAL_SERVER_ERROR' }, { clusterNotFoundStatus: 500 }],
