@@ -49,4 +49,6 @@ export interface AdsStream {
   cancel(): void;
   /** Half-closes after what was sent; the far side ends the stream then. Absent: `cancel` is the only end. */
   finish?(): void;
+  /** Once connected, does not keep the process alive any more. */
+  unref?(): void;
 }

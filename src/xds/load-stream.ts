@@ -65,7 +65,10 @@ export class LoadStream implements AdsStreamEvents, Alarm {
     stream.send(encodeLoadStatsRequest(this.#options.node, []));
   }
 
-  onConnected(): void {}
+  onConnected(): void {
+    // Nobody waits for what the server says here.
+    this.#stream?.unref?.();
+  }
 
   onMessage(bytes: Uint8Array): void {
     if (this.#ended) return;

@@ -1,4 +1,5 @@
 /** Load reports of running meshes (gRFC A27, A32, A64): what a real server was told adds up to what the test itself counted. */
+import type { EventEmitter } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
@@ -13,6 +14,7 @@ import type { ResourceJson } from '../../src/sources/xds-snapshot.ts';
 import { echoService, echoStub, startEcho, unary } from '../support/echo-grpc.ts';
 import { track, until } from '../support/http-servers.ts';
 import { expectIdle } from '../support/mesh-app.ts';
+import { run, src } from '../support/mesh-process.ts';
 import { HTTP2, cluster, endpoints, listener, routeConfig, to } from '../support/mesh-raw.ts';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -232,6 +234,42 @@ test('metrics of endpoints: those that a grpc-js server records, and those in th
     { name: 'cpu_utilization', requests: 3, total: 1.5 },
     { name: 'named_metrics.depth', requests: 3, total: 9 },
   ]);
+});
+
+test('a process ends by itself although the server of reports has not said a word', async () => {
+  const server = new Server();
+  const lines: string[] = [];
+  const silent = { path: '/envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats', requestStream: true, responseStream: true };
+  const same = (bytes: Buffer): Buffer => bytes;
+  const codec = { requestSerialize: same, requestDeserialize: same, responseSerialize: same, responseDeserialize: same };
+  server.addService(
+    { stream: { ...silent, ...codec } },
+    { stream: (call: EventEmitter) => void call.on('data', () => lines.push('asked')) },
+  );
+  onTestFinished(() => server.forceShutdown());
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+      error === null ? resolve(bound) : reject(error),
+    );
+  });
+  const { code, out, err, lingeredMs } = await run(`
+    import { createAdsTransport } from ${JSON.stringify(src('adapters/grpc/ads-stream.ts'))};
+    import { RealClock } from ${JSON.stringify(src('core/real-clock.ts'))};
+    import { realRandom } from ${JSON.stringify(src('core/random.ts'))};
+    import { quietLogger } from ${JSON.stringify(src('core/log.ts'))};
+    import { LoadReporter } from ${JSON.stringify(src('xds/load-reporter.ts'))};
+    const locality = { region: '', zone: '', subZone: '' };
+    const node = { id: 'n', cluster: '', locality, metadata: {}, userAgentName: '', userAgentVersion: '', clientFeatures: [] };
+    const server = { uri: '127.0.0.1:${port}', credentials: { type: 'insecure' } };
+    const transport = () => createAdsTransport(server, { background: true });
+    const reporter = new LoadReporter({ clock: new RealClock(), random: realRandom, log: quietLogger, uri: 'x', node, transport });
+    const place = reporter.open('a', '').load.at('//', 0);
+    place.start();
+    place.end(true);
+    setTimeout(() => console.log('done'), 500);
+  `);
+  expect([code, err, out.trim(), lines]).toEqual([0, '', 'done', ['asked']]);
+  expect(lingeredMs).toBeLessThan(2000);
 });
 
 test('negative control: without lrs_server there is no stream', async () => {

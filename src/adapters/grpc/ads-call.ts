@@ -13,6 +13,7 @@ export class GrpcAdsStream implements AdsStream {
   readonly #early: Uint8Array[] = [];
   #client: Client | undefined;
   #call: ClientDuplexStream<Uint8Array, Buffer> | undefined;
+  #release: (() => void) | undefined;
   #onEnd: (code: number, details: string, connected: boolean) => string = (_code, details) => details;
   #paused = false;
   #connected = false;
@@ -35,6 +36,7 @@ export class GrpcAdsStream implements AdsStream {
   ): void {
     this.#client = client;
     this.#onEnd = onEnd;
+    this.#release = onFirst;
     const call = client.makeBidiStreamRequest(method, toBuffer, identity, metadata);
     this.#call = call;
     call.once('data', onFirst);
@@ -76,6 +78,10 @@ export class GrpcAdsStream implements AdsStream {
   finish(): void {
     if (this.#call === undefined) this.cancel();
     else if (!this.#ended) this.#call.end();
+  }
+
+  unref(): void {
+    this.#release?.();
   }
 
   end(code: number, details: string): void {

@@ -2,6 +2,7 @@
  * The stream to a control plane on a grpc-js client: bytes in both directions with flow control (`AdsTransport`). Reconnecting,
  * back-off and the protocol are the xDS client's (`xds/server-link.ts`); each stream after a lost connection connects anew at once.
  */
+import type { Socket } from 'node:net';
 import type { ChannelOptions } from '@grpc/grpc-js';
 import { ChannelCredentials, Client, Metadata } from '@grpc/grpc-js';
 import type { CallCredentialsConfig, KeepaliveConfig, MetadataEntryConfig } from '../../config/bootstrap.ts';
@@ -139,7 +140,7 @@ class GrpcAdsTransport implements AdsTransport {
     const { client, reporter, handshake } = this.#connect();
     const onFirst = (): void => {
       // Whoever waits for a configuration keeps the process alive; afterwards a stream that waits for updates should not.
-      if (this.#options.background === true) reporter.socket?.unref();
+      if (this.#options.background === true && reporter.socket !== undefined) letGo(reporter.socket);
     };
     stream.begin(client, method, metadata, onFirst, (code, details, connected) => {
       client.close();
@@ -203,6 +204,12 @@ class GrpcAdsTransport implements AdsTransport {
     this.#clients.add(client);
     return { client, reporter, handshake };
   }
+}
+
+/** For good: grpc-js takes hold of the process again when the call begins, which may be later. */
+function letGo(socket: Socket): void {
+  socket.unref();
+  socket.ref = () => socket;
 }
 
 const SYSTEM_ROOTS: TlsFiles = { certificateFile: undefined, privateKeyFile: undefined, caCertificateFile: undefined };
