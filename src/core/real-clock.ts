@@ -29,7 +29,7 @@ class Queue {
   tail: QueuedTimer | undefined;
   readonly #delayMs: number;
   readonly #background: boolean;
-  #driver: NodeJS.Timeout | undefined;
+  #driver: NodeJS.Timeout | NodeJS.Immediate | undefined;
   readonly #fire = (): void => this.#run();
   /** Only held: with no timer alive, a full collection would take the optimised code of this class with it. */
   readonly specimen = new QueuedTimer(NO_ALARM, 0, this);
@@ -69,14 +69,28 @@ class Queue {
     timer.next = undefined;
     // A background driver is left running: it is cheaper to let it find an empty queue than to clear it per call.
     if (this.head === undefined && !this.#background && this.#driver !== undefined) {
-      clearTimeout(this.#driver);
+      this.#disarm(this.#driver);
       this.#driver = undefined;
     }
   }
 
+  /**
+   * No delay at all means after one turn of the event loop: Node's shortest timeout is a millisecond. An immediate that is unref'd would
+   * wait for some other event, and one turn keeps no process alive.
+   */
   #arm(delayMs: number): void {
-    this.#driver = setTimeout(this.#fire, Math.max(0, Math.ceil(delayMs)));
-    if (this.#background) this.#driver.unref();
+    if (this.#delayMs === 0) {
+      this.#driver = setImmediate(this.#fire);
+      return;
+    }
+    const driver = setTimeout(this.#fire, Math.max(0, Math.ceil(delayMs)));
+    if (this.#background) driver.unref();
+    this.#driver = driver;
+  }
+
+  #disarm(driver: NodeJS.Timeout | NodeJS.Immediate): void {
+    if (this.#delayMs === 0) clearImmediate(driver as NodeJS.Immediate);
+    else clearTimeout(driver as NodeJS.Timeout);
   }
 
   #run(): void {

@@ -36,6 +36,22 @@ test('a timer set by an alarm of the same delay fires later, not at once', async
   expect(times[1]).toBeGreaterThanOrEqual(19);
 });
 
+test('an alarm without delay fires after one turn of the event loop, and can be cleared', async () => {
+  const clock = new RealClock();
+  for (const background of [false, true]) {
+    const fired: string[] = [];
+    clock.set({ onAlarm: () => void fired.push('first') }, 0, background);
+    const cleared = clock.set({ onAlarm: () => void fired.push('cleared') }, 0, background);
+    clock.clear(cleared);
+    expect(fired).toEqual([]);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(fired).toEqual(['first']);
+    clock.clear(clock.set({ onAlarm: () => void fired.push('alone') }, 0, background));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(fired).toEqual(['first']);
+  }
+});
+
 test('an abort ends a sleep', async () => {
   const clock = new RealClock();
   const abort = new AbortController();
