@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, Server as HttpServer } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
-import type { ChannelOptions, Metadata, ServerCredentials, ServerInterceptor } from '@grpc/grpc-js';
+import type { ChannelOptions, Metadata, Server as GrpcServer, ServerCredentials, ServerInterceptor } from '@grpc/grpc-js';
 import type { Dispatcher } from 'undici';
 import type { Peer } from './core/call.ts';
 import { MeshError } from './core/errors.ts';
@@ -31,6 +31,11 @@ export interface MeshGrpc {
   serverInterceptors(): ServerInterceptor[];
   /** For `server.bindAsync(address, mesh.grpc.serverCredentials(), …)`: TLS as the xDS server listener says; never weaker. */
   serverCredentials(): ServerCredentials;
+  /**
+   * Adds the client status discovery service (CSDS, gRFC A40) to a server of yours: every resource with its bytes, version, status and last
+   * error, as `grpcdebug` and control planes read it. Private keys are overwritten; keep the port for operators all the same. Before `bindAsync`.
+   */
+  addAdminServices(server: GrpcServer): void;
   /** Who sent the call that a handler is serving: addresses, and the SPIFFE id its certificate proved (`peer.tls.uriSans[0]`). */
   peerOf(call: { readonly metadata: Metadata }): Peer | undefined;
 }
@@ -74,7 +79,9 @@ export class Mesh {
 
   /** Both sides of `@grpc/grpc-js`, which is loaded by the first use of this. */
   get grpc(): MeshGrpc {
-    this.#grpc ??= load('./adapters/grpc/index').createGrpc(this.#engine);
+    this.#grpc ??= load('./adapters/grpc/index').createGrpc(this.#engine, (request) =>
+      load('./client-status').answerClientStatus(this.#engine.source, request),
+    );
     return this.#grpc;
   }
 

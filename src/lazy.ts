@@ -10,6 +10,7 @@ const require = createRequire(import.meta.url);
 const SUFFIX = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
 
 export interface LazyModules {
+  './client-status': typeof import('./client-status.ts');
   './adapters/undici/index': typeof import('./adapters/undici/index.ts');
   './adapters/grpc/index': typeof import('./adapters/grpc/index.ts');
   './adapters/grpc/ads-stream': typeof import('./adapters/grpc/ads-stream.ts');

@@ -129,7 +129,23 @@ export interface ConfigSource extends ResourceCache {
    * the cluster; undefined where nobody can be told. Absent: a source that takes no reports.
    */
   reportLoad?(cluster: string, service: string): LoadShare | undefined;
+  /** What CSDS tells beyond `describe()`: who asks, and the bytes that came. Absent: there is neither. */
+  status?(): SourceStatus | undefined;
   close(): Promise<void>;
+}
+
+/** The content of one resource for CSDS (gRFC A40). */
+export interface ResourceContent extends ResourceDescription {
+  /** Bytes of the value in use, a copy; undefined: there is none. */
+  readonly raw: Uint8Array | undefined;
+  /** Held by the bootstrap, not discovered. */
+  readonly fixed: boolean;
+}
+
+export interface SourceStatus {
+  readonly node: import('../proto/discovery.ts').NodeMessage;
+  /** Made one by one, since their bytes are copies. */
+  resources(): Iterable<ResourceContent>;
 }
 
 export interface ResourceDescription {

@@ -19,12 +19,14 @@ import type {
   ResourceState,
   ResourceTypes,
   SourceDescription,
+  SourceStatus,
   UnsupportedField,
 } from '../config/resource.ts';
 import type { NodeMessage } from '../proto/discovery.ts';
 import { Authority } from './authority.ts';
 import { XdsCache } from './cache.ts';
-import type { Entry, ServerTraits } from './cache-entry.ts';
+import type { ServerTraits } from './cache-entry.ts';
+import { contentsOf } from './contents.ts';
 import type { FeedConfig } from './feed.ts';
 import { FeedPool } from './feed-pool.ts';
 import { LastGood } from './last-good-use.ts';
@@ -70,6 +72,7 @@ type Touched = Map<Authority, Set<ResourceKind>>;
 export class XdsClient implements ConfigSource {
   readonly name: string;
   readonly #options: XdsClientOptions;
+  readonly #node: NodeMessage;
   readonly #servers: Servers;
   readonly #static: StaticResources;
   readonly #pool: FeedPool;
@@ -88,12 +91,12 @@ export class XdsClient implements ConfigSource {
     const { bootstrap, clock, random, log, types } = options;
     this.#options = options;
     const context = { ...options.decode, certificateProviders: new Set(Object.keys(bootstrap.certificateProviders)) };
-    const node: NodeMessage = {
+    const node: NodeMessage = (this.#node = {
       ...bootstrap.node,
       userAgentName: 'inmesh',
       userAgentVersion: options.userAgentVersion,
       clientFeatures: CLIENT_FEATURES,
-    };
+    });
     const [server] = bootstrap.servers;
     this.name = server === undefined ? `bootstrap:${bootstrap.origin}` : `xds:${server.uri}`;
     this.#servers = new Servers(bootstrap, {
@@ -214,9 +217,8 @@ export class XdsClient implements ConfigSource {
     return place === undefined || 'problem' in place ? undefined : this.#loads.open(place.authority.primary, cluster, service);
   }
 
-  /** Everything that is known, for CSDS. */
-  *entries(): Generator<Entry> {
-    for (const { cache } of this.#spaces.values()) yield* cache.entries();
+  status(): SourceStatus {
+    return { node: this.#node, resources: () => contentsOf(this.#static, this.#spaces.values()) };
   }
 
   async close(): Promise<void> {

@@ -14,6 +14,7 @@ import type {
   ResourceState,
   ResourceTypes,
   SourceDescription,
+  SourceStatus,
 } from '../config/resource.ts';
 import { canonicalName, percentEncode, withoutPort } from './names.ts';
 
@@ -113,6 +114,10 @@ export class NamedRoutesSource implements ConfigSource {
 
   reportLoad(cluster: string, service: string): LoadShare | undefined {
     return this.#inner.reportLoad?.(cluster, service);
+  }
+
+  status(): SourceStatus | undefined {
+    return this.#inner.status?.();
   }
 
   close(): Promise<void> {

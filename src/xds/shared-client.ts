@@ -12,6 +12,7 @@ import type {
   ResourceState,
   ResourceTypes,
   SourceDescription,
+  SourceStatus,
 } from '../config/resource.ts';
 import type { ConfigSourceConfig } from '../config/config-source.ts';
 import type { LoadShare } from '../core/load.ts';
@@ -160,6 +161,10 @@ class ClientView implements ConfigSource {
 
   reportLoad(cluster: string, service: string): LoadShare | undefined {
     return this.#closed ? undefined : this.#shared.client.reportLoad?.(cluster, service);
+  }
+
+  status(): SourceStatus | undefined {
+    return this.#shared.client.status?.();
   }
 
   async close(): Promise<void> {

@@ -6,13 +6,14 @@
 import type { AnyMessage } from '../core/extension.ts';
 import { MeshError } from '../core/errors.ts';
 import { TYPE_URLS, describeResourceError } from '../config/resource.ts';
-import type { ResourceDescription, ResourceKind, ResourceState, UnsupportedField } from '../config/resource.ts';
+import type { ResourceContent, ResourceDescription, ResourceKind, ResourceState, UnsupportedField } from '../config/resource.ts';
 import type { DecodeContext, ResourceType } from './resource-type.ts';
 
 const VERSION = 'static';
 
 export class StaticResources {
   readonly #states = new Map<ResourceKind, Map<string, ResourceState<unknown>>>();
+  readonly #raw = new Map<ResourceState<unknown>, Uint8Array>();
   readonly unsupported: UnsupportedField[] = [];
 
   /** Throws `ERR_MESH_BOOTSTRAP` for a name that is there twice. */
@@ -37,12 +38,11 @@ export class StaticResources {
       const names = this.#states.get(type.kind) ?? new Map<string, ResourceState<unknown>>();
       this.#states.set(type.kind, names);
       if (names.has(decoded.name)) throw problem(origin, `${type.kind} "${decoded.name}" is there twice`);
-      names.set(
-        decoded.name,
-        decoded.ok
-          ? { status: 'present', value: decoded.value, version: VERSION }
-          : { status: 'failed', reason: `${origin}: static_resources: ${decoded.errors.map(describeResourceError).join('; ')}` },
-      );
+      const state: ResourceState<unknown> = decoded.ok
+        ? { status: 'present', value: decoded.value, version: VERSION }
+        : { status: 'failed', reason: `${origin}: static_resources: ${decoded.errors.map(describeResourceError).join('; ')}` };
+      names.set(decoded.name, state);
+      if (decoded.ok) this.#raw.set(state, value);
     }
   }
 
@@ -55,8 +55,14 @@ export class StaticResources {
   }
 
   describe(): readonly ResourceDescription[] {
+    return this.contents().map(({ raw: _raw, fixed: _fixed, ...description }) => description);
+  }
+
+  contents(): readonly ResourceContent[] {
     return [...this.#states].flatMap(([kind, names]) =>
-      Array.from(names, ([name, state]): ResourceDescription => ({
+      Array.from(names, ([name, state]): ResourceContent => ({
+        raw: this.#raw.get(state),
+        fixed: true,
         typeUrl: TYPE_URLS[kind],
         name,
         version: VERSION,

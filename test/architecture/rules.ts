@@ -42,6 +42,7 @@ export const LEVELS: readonly (readonly [prefix: string, level: number])[] = [
   ['src/registration.ts', 7],
   ['src/control-plane/', 7],
   ['src/cli/', 7],
+  ['src/client-status.ts', 7],
   ['src/facade.ts', 7],
   ['src/index.ts', 7],
   ['src/extend.ts', 7],

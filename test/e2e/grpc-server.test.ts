@@ -14,6 +14,7 @@ import { chat, collect, echoStub, expand, startEcho, unary } from '../support/ec
 import { FakeGrpcEngine } from '../support/fake-grpc-engine.ts';
 import { clientSecurity, FakeIdentity, FakeInboundEngine, serverSecurity } from '../support/fake-grpc-inbound.ts';
 import type { FakeInboundSetting } from '../support/fake-grpc-inbound.ts';
+import { until } from '../support/http-servers.ts';
 
 const clock = { wallTime: () => Date.now() };
 const noOutbound = new FakeGrpcEngine({ ports: [] });
@@ -27,7 +28,7 @@ function grpcOf(inbound: FakeInboundEngine): ReturnType<typeof createGrpc> {
       return typeof value === 'function' ? value.bind(source) : value;
     },
   });
-  return createGrpc(engine as unknown as Parameters<typeof createGrpc>[0]);
+  return createGrpc(engine as unknown as Parameters<typeof createGrpc>[0], () => new Uint8Array());
 }
 
 async function serve(
@@ -387,7 +388,9 @@ describe('mTLS', () => {
       while (running) codes.push((await unary(stub, 'x')).code);
     })();
     for (let i = 0; i < 5; i++) {
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      // By calls, not by time: a slow machine makes as many.
+      const enough = codes.length + 5;
+      await until(() => codes.length >= enough);
       client.rotate(ca.issue({ spiffeId: `spiffe://cluster.local/client-${i}` }));
       server.rotate(ca.issue({ spiffeId: `spiffe://cluster.local/server-${i}` }));
     }

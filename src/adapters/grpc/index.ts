@@ -1,8 +1,10 @@
 /** The gRPC adapter of one mesh: channels for generated stubs, interceptors and credentials for servers. */
-import type { ChannelOptions, ClientOptions, Metadata, ServerCredentials, ServerInterceptor } from '@grpc/grpc-js';
+import type { ChannelOptions, ClientOptions, Metadata, Server, ServerCredentials, ServerInterceptor } from '@grpc/grpc-js';
 import type { Peer } from '../../core/call.ts';
 import type { InboundEngine, OutboundEngine } from '../../core/engine.ts';
 import { channelFactory } from './channel.ts';
+import type { StatusAnswer } from './csds.ts';
+import { addClientStatus } from './csds.ts';
 import { peerOf } from './peer.ts';
 import { ServerPorts } from './server-ports.ts';
 import { MeshServerCredentials } from './server-credentials.ts';
@@ -15,10 +17,11 @@ export interface GrpcSides {
   channelOptions(options?: ChannelOptions): ClientOptions;
   serverInterceptors(): ServerInterceptor[];
   serverCredentials(): ServerCredentials;
+  addAdminServices(server: Server): void;
   peerOf(call: { readonly metadata: Metadata }): Peer | undefined;
 }
 
-export function createGrpc(engine: OutboundEngine & InboundEngine): GrpcSides {
+export function createGrpc(engine: OutboundEngine & InboundEngine, clientStatus: StatusAnswer): GrpcSides {
   const factory = channelFactory(engine);
   const ports = new ServerPorts(engine);
   return {
@@ -28,6 +31,9 @@ export function createGrpc(engine: OutboundEngine & InboundEngine): GrpcSides {
       return [serverInterceptor(engine, ports, false)];
     },
     serverCredentials: () => new MeshServerCredentials(ports, serverInterceptor(engine, ports, true)),
+    addAdminServices: (server) => {
+      addClientStatus(server, clientStatus);
+    },
     peerOf,
   };
 }
