@@ -184,6 +184,8 @@ export interface SourceDescription {
   readonly problem: string | undefined;
   /** The control planes in use, with the streams' state; the first that is `active` answers. Absent for files. */
   readonly servers?: readonly ServerDescription[];
+  /** Where load is reported; absent where no cluster asked for it. */
+  readonly loadReports?: readonly ServerDescription[];
   /** Absent unless such a file is kept. */
   readonly lastGood?: LastGoodDescription;
   readonly resources: readonly ResourceDescription[];

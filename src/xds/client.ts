@@ -194,12 +194,14 @@ export class XdsClient implements ConfigSource {
   describe(): SourceDescription {
     const feeds = this.#pool.values();
     const problems = feeds.flatMap(({ problem }) => (problem === undefined ? [] : [problem]));
+    const loadReports = this.#loads.describe();
     const caches = Array.from(this.#spaces.values(), ({ cache }) => cache.describe());
     return {
       name: this.name,
       connected: feeds.some(({ connected }) => connected),
       problem: problems.length === 0 ? undefined : problems.join('; '),
       servers: feeds.map(({ traits, connected, problem }) => ({ uri: traits.uri, connected, problem })),
+      ...(loadReports.length > 0 && { loadReports }),
       ...(this.#lastGood && { lastGood: this.#lastGood.describe() }),
       resources: [...this.#static.describe(), ...caches.flatMap(({ resources }) => resources)],
       unsupported: [

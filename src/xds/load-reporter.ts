@@ -2,6 +2,7 @@
  * Reports the load of clusters to one control plane: their counters, and a stream that lives while some cluster reports. Counters go on
  * while there is no stream, and are in the first report of the next one. What a stream says is left to `load-stream.ts`.
  */
+import type { ServerDescription } from '../config/resource.ts';
 import type { Clock } from '../core/clock.ts';
 import { ClusterLoad } from '../core/load.ts';
 import type { LoadShare } from '../core/load.ts';
@@ -84,6 +85,11 @@ export class LoadReporter {
         else if (opened.users === 0 && (opened.load.idle || this.#refuses(cluster))) this.#entries.delete(key);
       },
     };
+  }
+
+  describe(): ServerDescription {
+    const connected = this.#session?.stream?.answered ?? false;
+    return { uri: this.#options.uri, connected, problem: connected ? undefined : this.#problem };
   }
 
   /** Reports what is left; takes at most a second. */

@@ -1,4 +1,5 @@
 /** The load reporters of a client, one for each control plane that sent a cluster with `lrs_server`. */
+import type { ServerDescription } from '../config/resource.ts';
 import type { LoadShare } from '../core/load.ts';
 import type { FeedConfig } from './feed.ts';
 import { LoadReporter } from './load-reporter.ts';
@@ -21,6 +22,10 @@ export class LoadReporters {
       this.#reporters.set(feed.id, reporter);
     }
     return reporter.open(cluster, service);
+  }
+
+  describe(): readonly ServerDescription[] {
+    return Array.from(this.#reporters.values(), (reporter) => reporter.describe());
   }
 
   async close(): Promise<void> {

@@ -34,8 +34,9 @@ async function start(plane: ControlPlane, include: readonly string[], options: M
 }
 
 /** Answers with the status that the path names, after a pause where it says so. */
-async function backend(): Promise<number> {
+async function backend(held: (() => void)[] = []): Promise<number> {
   const server = createServer((request, response) => {
+    if (request.url === '/held') return void held.push(() => response.end('x'));
     const [, status, pause] = (request.url ?? '').split('/');
     setTimeout(() => response.writeHead(Number(status)).end('x'), Number(pause ?? 0));
   });
@@ -86,7 +87,8 @@ function shop(port: number, change: Json = LRS, assignment: Json = {}): readonly
 }
 
 test('HTTP and gRPC calls across reports, a call that runs meanwhile, and the final report of close()', async () => {
-  const [port, echo] = [await backend(), await startEcho()];
+  const held: (() => void)[] = [];
+  const [port, echo] = [await backend(held), await startEcho()];
   onTestFinished(() => echo.close());
   const plane = await planeOf(
     [
@@ -105,7 +107,7 @@ test('HTTP and gRPC calls across reports, a call that runs meanwhile, and the fi
   onTestFinished(() => stub.close());
   echo.state.fail.push(14, 5);
   const counted: Record<number, number> = {};
-  const slow = get(mesh, '/200/700');
+  const slow = get(mesh, '/held');
   for (let round = 0; round < 6; round++) {
     const answers = await Promise.all([200, 200, 404, 500, 503].map((status) => get(mesh, `/${status}`)));
     for (const status of answers) counted[status] = (counted[status] ?? 0) + 1;
@@ -114,6 +116,8 @@ test('HTTP and gRPC calls across reports, a call that runs meanwhile, and the fi
     await new Promise((resolve) => setTimeout(resolve, 70));
   }
   await until(() => lastRunning(plane, 'shop') === 1);
+  expect(mesh.describe().source?.loadReports).toEqual([{ uri: plane.address, connected: true, problem: undefined }]);
+  held[0]?.();
   expect(await slow).toBe(200);
   expect(counted).toEqual({ 200: 12, 404: 6, 500: 6, 503: 6 });
   await until(() => plane.loadReports.length >= 4);
@@ -278,6 +282,7 @@ test('negative control: without lrs_server there is no stream', async () => {
   for (let i = 0; i < 5; i++) await get(mesh, '/200');
   await new Promise((resolve) => setTimeout(resolve, 300));
   expect(plane.loadReports).toEqual([]);
+  expect(mesh.describe().source).not.toHaveProperty('loadReports');
   await mesh.close();
   expect(plane.loadReports).toEqual([]);
 });
