@@ -29,7 +29,7 @@ import type { ServerTraits } from './cache-entry.ts';
 import { contentsOf } from './contents.ts';
 import type { FeedConfig } from './feed.ts';
 import { FeedPool } from './feed-pool.ts';
-import { LastGood } from './last-good-use.ts';
+import { LastGood, identityOf } from './last-good-use.ts';
 import { LoadReporters } from './load-reporters.ts';
 import { EVERYTHING, authorityOf, canonicalName, inCollection, listenerCandidates, serverListenerName } from './names.ts';
 import type { DecodeContext, ResourceType } from './resource-type.ts';
@@ -383,10 +383,6 @@ function missing(what: string): () => never {
   return () => {
     throw new TypeError(`no ${what} transport was given`);
   };
-}
-
-function identityOf(bootstrap: Bootstrap): string {
-  return JSON.stringify([bootstrap.node.id, bootstrap.node.cluster, bootstrap.servers.map(({ uri }) => uri)]);
 }
 
 /** Listeners and clusters of a bootstrap's own source are known by name alone. */

@@ -1,4 +1,5 @@
 /** When the last-good file is served from and when it is written: read at start, used while the control plane does not answer, kept up to date after. */
+import type { Bootstrap } from '../config/bootstrap.ts';
 import type { Alarm, Timer } from '../core/clock.ts';
 import type { LastGoodDescription, ResourceKey, ResourceKind } from '../config/resource.ts';
 import type { ResourceOwner, SavedResource } from './cache.ts';
@@ -103,4 +104,9 @@ export class LastGood implements Alarm {
     if (this.#timer !== undefined) this.#options.file.clock.clear(this.#timer);
     this.#timer = undefined;
   }
+}
+
+/** Whose configuration a file holds: that of a node, by these servers. */
+export function identityOf(bootstrap: Bootstrap): string {
+  return JSON.stringify([bootstrap.node.id, bootstrap.node.cluster, bootstrap.servers.map(({ uri }) => uri)]);
 }
