@@ -367,11 +367,13 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
   #startTimeout(call: OutboundCall): Reply {
     const lookup = this.#lookup(call.head.authority);
     const asked = lookup?.status === 'waiting' ? ` (asked for listeners ${lookup.asked.map((name) => `"${name}"`).join(', ')})` : '';
+    const awaited = this.roots?.awaited(call.head.authority) ?? [];
+    const still = awaited.length === 0 ? '' : `; still awaited: ${awaited.slice(0, 5).join(', ')}${awaited.length > 5 ? ', ...' : ''}`;
     const problem = this.source?.describe().problem;
     return this.#refuse(
       call,
       FAILURES.startTimeout,
-      `no configuration for "${call.head.authority}" within ${this.parts.startTimeoutMs} ms${asked}${problem === undefined ? '' : `; control plane: ${problem}`}`,
+      `no configuration for "${call.head.authority}" within ${this.parts.startTimeoutMs} ms${asked}${still}${problem === undefined ? '' : `; control plane: ${problem}`}`,
     );
   }
 }

@@ -145,6 +145,13 @@ export class Roots {
     return this.#find(authority, (name) => this.#roots.get(name));
   }
 
+  /** What the listeners of an authority wait for, beside themselves. */
+  awaited(authority: string): readonly string[] {
+    const names = [...this.#source.candidates(authority), ...this.#socketListeners(authority)];
+    const missing = names.flatMap((name) => this.#roots.get(name)?.missing ?? []);
+    return missing.flatMap(({ kind, name }) => (kind === 'listener' ? [] : [`${kind} "${name}"`]));
+  }
+
   /** Brings in what changed (undefined: anything may have). One synchronous step: no caller sees half of it. */
   sync(changes?: Changes): void {
     const change = changes === undefined ? 'walk' : this.#changes.apply(changes, this.#roots.values());

@@ -199,8 +199,8 @@ export class XdsClient implements ConfigSource {
     return {
       name: this.name,
       connected: feeds.some(({ connected }) => connected),
-      problem: problems.length === 0 ? undefined : problems.join('; '),
-      servers: feeds.map(({ traits, connected, problem }) => ({ uri: traits.uri, connected, problem })),
+      problem: problems.length === 0 ? undefined : [...new Set(problems)].join('; '),
+      servers: this.#pool.describe(),
       ...(loadReports.length > 0 && { loadReports }),
       ...(this.#lastGood && { lastGood: this.#lastGood.describe() }),
       resources: [...this.#static.describe(), ...caches.flatMap(({ resources }) => resources)],

@@ -1,5 +1,5 @@
 /** The feeds of a client: authorities with the same server configuration share one, and so its streams (gRFC A47). */
-import type { ResourceKey } from '../config/resource.ts';
+import type { ResourceKey, ServerDescription } from '../config/resource.ts';
 import type { Authority } from './authority.ts';
 import { Feed } from './feed.ts';
 import type { FeedConfig, FeedOptions } from './feed.ts';
@@ -28,6 +28,14 @@ export class FeedPool {
 
   values(): readonly Feed[] {
     return Array.from(this.#feeds.values(), ({ feed }) => feed);
+  }
+
+  /** A server that is asked over several streams of its own, in the same state, is there once. */
+  describe(): readonly ServerDescription[] {
+    const servers = new Map<string, ServerDescription>();
+    for (const { traits, connected, problem } of this.values())
+      servers.set(JSON.stringify([traits.uri, connected, problem]), { uri: traits.uri, connected, problem });
+    return [...servers.values()];
   }
 
   open(space: Space, config: FeedConfig, user: Authority): Feed {

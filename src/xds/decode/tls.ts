@@ -2,6 +2,7 @@
  * Transport sockets (gRPC rules 16, 32, 33; gRFCs A29, A82; Envoy §6). Whatever is not understood rejects the resource, and nothing
  * ever becomes plaintext: only an absent socket and raw_buffer mean that.
  */
+import type { ConfigSourceConfig } from '../../config/config-source.ts';
 import { ConfigProblem } from '../../config/resource.ts';
 import type { SecretReference } from '../../config/secret.ts';
 import type { CommonTlsConfig, DownstreamTlsConfig, IdentitySourceConfig, UpstreamTlsConfig } from '../../config/tls.ts';
@@ -33,7 +34,16 @@ const VERSIONS = [undefined, 'older', 'older', 'TLSv1.2', 'TLSv1.3'] as const;
 function sdsSecret(config: SdsSecretConfig, path: string, scope: Scope): SecretReference {
   if (config.name === '') throw new ConfigProblem(`${path}.name`, 'must not be empty');
   const source = config.sdsConfig && configSource(config.sdsConfig, `${path}.sds_config`, scope);
-  return { name: config.name, ...(source && { source }) };
+  return { name: config.name, ...(source && { source: apart(source, config.name) }) };
+}
+
+/**
+ * A stream for each secret, as Envoy has it, unless the stream is one for all types: servers such as SPIRE's agent refuse a whole request for the
+ * sake of one name in it, which then costs nobody else.
+ */
+function apart(source: ConfigSourceConfig, name: string): ConfigSourceConfig {
+  if (source.kind !== 'api' || source.aggregated || source.protocol === 'rest') return source;
+  return { ...source, id: `${source.id} ${JSON.stringify(name)}` };
 }
 
 function identity(common: CommonTlsContext, path: string, scope: Scope): IdentitySourceConfig | undefined {
