@@ -14,7 +14,7 @@ import { RealClock } from '../../src/core/real-clock.ts';
 import type { Mesh, MeshOptions } from '../../src/index.ts';
 import { createMesh } from '../../src/index.ts';
 import { serve, until } from '../support/http-servers.ts';
-import { folder } from '../support/mesh-process.ts';
+import { folder, run, src } from '../support/mesh-process.ts';
 import { startMiniAds } from '../support/mini-ads.ts';
 import type { MiniAdsOptions } from '../support/mini-ads.ts';
 
@@ -175,6 +175,34 @@ describe('tokens', () => {
     expect(problem()).toMatch(/unable to verify|self.signed|issuer/);
     expect([asked, streams]).toEqual([2, 0]);
     expect(told(running)).not.toContain(TOKEN);
+  });
+
+  test('google_default from end to end: the token of the metadata server, a server that the system trusts, a call', async () => {
+    const asked: unknown[] = [];
+    const metadataServer = createHttpServer((request, response) => {
+      asked.push(request.headers['metadata-flavor']);
+      response.writeHead(200, { 'metadata-flavor': 'Google' });
+      response.end(JSON.stringify({ access_token: TOKEN, expires_in: 3600, token_type: 'Bearer' }));
+    }).listen(0, '127.0.0.1');
+    await once(metadataServer, 'listening');
+    onTestFinished(() => void metadataServer.close());
+    const port = await ads({ credentials: tlsCredentials(), admit: expecting('authorization', () => `Bearer ${TOKEN}`) });
+    const script = `
+      import { createMesh } from '${src('index.ts')}';
+      const bootstrap = { xds_servers: [{ server_uri: 'localhost:${port}', channel_creds: [{ type: 'google_default' }] }], node: { id: 'app' } };
+      const mesh = await createMesh({ bootstrap, include: ['shop'] });
+      console.log(await (await mesh.fetch('http://shop/')).text());
+      await mesh.close();`;
+    // Trust of the system is read when a process starts.
+    const trusted = folder({ 'ca.pem': ca.certificatePem });
+    const env = {
+      HOME: '/nowhere',
+      GCE_METADATA_HOST: `127.0.0.1:${(metadataServer.address() as AddressInfo).port}`,
+      NODE_EXTRA_CA_CERTS: join(trusted, 'ca.pem'),
+    };
+    const { code, out, err } = await run(script, { env });
+    expect([code, out.trim(), asked]).toEqual([0, 'shop', ['Google']]);
+    expect(err).not.toContain(TOKEN);
   });
 });
 
