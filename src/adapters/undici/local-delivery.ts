@@ -1,8 +1,11 @@
 /** Shows a reply of the mesh's own to the application as if it had come from the wire: head, body, end, with flow control. */
-import { STATUS_CODES } from 'node:http';
+import { createRequire } from 'node:module';
 import type { HeaderMap } from '../../core/headers.ts';
 import { toRaw } from './headers.ts';
 import type { WireHandler } from './wire.ts';
+
+/** Not imported by name: that builds all exports of node:http, Node's own copy of undici among them (30 ms). */
+const { STATUS_CODES } = createRequire(import.meta.url)('node:http') as typeof import('node:http');
 
 /** RFC 9110, 6.4.1: no body after these, nor after HEAD. */
 function hasBody(method: string, status: number): boolean {
