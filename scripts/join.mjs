@@ -1,24 +1,22 @@
 /** Joins the modules of `dist` into one file per entry and few shared ones, in place. Declarations stay as tsc made them. */
-import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, posix, relative, resolve, sep } from 'node:path';
 import { rolldown } from 'rolldown';
 
-/** What is loaded by name: entries of package.json, modules that `src/lazy.ts` and others `require` on first use, files that are forked. */
+/** Modules that are loaded by name on first use: the table in `src/lazy.ts` is the only list of them. */
+export function lazyModules() {
+  const table = readFileSync(new URL('../src/lazy.ts', import.meta.url), 'utf8');
+  return [...table.matchAll(/'\.\/([^']+)': typeof import/g)].map(([, path]) => path);
+}
+
+/** Besides: entries of package.json, modules that others `require`, files that are forked. */
 const ENTRIES = [
+  ...lazyModules(),
   'index',
   'register',
-  'registration',
   'otel',
   'extend',
   'testing/index',
-  'adapters/undici/index',
-  'adapters/grpc/index',
-  'adapters/grpc/ads-stream',
-  'adapters/node-http/index',
-  'adapters/opentelemetry/index',
-  'security/tls-context',
-  'sources/mesh-yaml-source',
-  'xds/bootstrap',
   'xds/client',
   'xds/resource-types',
   'proto/any',

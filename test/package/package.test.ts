@@ -48,6 +48,54 @@ console.log(typeof stepLayer, typeof FakeClock, typeof MeshError, FAILURES.route
 await mesh.close();
 `;
 
+/** A listener and a cluster in files, named by an Envoy bootstrap. */
+function writeEnvoyFiles(port: number): void {
+  const type = 'type.googleapis.com/envoy';
+  const router = { name: 'router', typed_config: { '@type': `${type}.extensions.filters.http.router.v3.Router` } };
+  const route_config = {
+    name: 'r',
+    virtual_hosts: [{ name: 'v', domains: ['*'], routes: [{ match: { prefix: '/' }, route: { cluster: 'shop' } }] }],
+  };
+  const manager = {
+    '@type': `${type}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
+    stat_prefix: 'x',
+    http_filters: [router],
+    route_config,
+  };
+  const listener = { '@type': `${type}.config.listener.v3.Listener`, name: 'shop', api_listener: { api_listener: manager } };
+  const address = { socket_address: { address: '127.0.0.1', port_value: port } };
+  const load_assignment = { cluster_name: 'shop', endpoints: [{ lb_endpoints: [{ endpoint: { address } }] }] };
+  const cluster = { '@type': `${type}.config.cluster.v3.Cluster`, name: 'shop', type: 'STATIC', load_assignment };
+  const file = (path: string): object => ({ resource_api_version: 'V3', path_config_source: { path } });
+  consumer.write('lds.json', JSON.stringify({ resources: [listener] }));
+  consumer.write('cds.json', JSON.stringify({ resources: [cluster] }));
+  const dynamic_resources = { lds_config: file('lds.json'), cds_config: file('cds.json') };
+  consumer.write('envoy.json', JSON.stringify({ node: { id: 'n' }, dynamic_resources }));
+}
+
+const ENVOY = `import { createMesh } from 'inmesh';
+import { Client, Server, ServerCredentials, credentials } from '@grpc/grpc-js';
+const mesh = await createMesh({ config: 'envoy.json', include: ['shop'] });
+const reply = await mesh.fetch('http://shop/cart');
+console.log(reply.status, await reply.text());
+const server = new Server();
+mesh.grpc.addAdminServices(server);
+const port = await new Promise((resolve, reject) =>
+  server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound))),
+);
+const client = new Client('127.0.0.1:' + port, credentials.createInsecure());
+const same = (bytes) => bytes;
+const answer = await new Promise((resolve, reject) =>
+  client.makeUnaryRequest('/envoy.service.status.v3.ClientStatusDiscoveryService/FetchClientStatus', same, same, Buffer.alloc(0), (error, bytes) =>
+    error ? reject(error) : resolve(bytes),
+  ),
+);
+console.log('status of shop,', answer.toString('latin1').includes('envoy.config.cluster.v3.Cluster'));
+client.close();
+server.forceShutdown();
+await mesh.close();
+`;
+
 const node = (major: number, ...args: string[]): Promise<Ran> => run(consumer.nodes.get(major) ?? '', args, consumer.folder);
 
 describe.each(MAJORS)('on Node %i', (major) => {
@@ -71,6 +119,22 @@ describe.each(MAJORS)('on Node %i', (major) => {
   test('an unmodified application with --import inmesh/register', async () => {
     consumer.write('app.mjs', "const reply = await fetch('http://shop/cart');\nconsole.log(reply.status, await reply.text());\n");
     expect(await node(major, '--import', 'inmesh/register', 'app.mjs')).toEqual({ code: 0, out: '200 upstream shop/cart\n', error: '' });
+  });
+
+  test('an Envoy bootstrap whose configuration is in files, and CSDS', async () => {
+    writeEnvoyFiles((upstream.address() as AddressInfo).port);
+    consumer.write('envoy.mjs', ENVOY);
+    expect(await node(major, 'envoy.mjs')).toEqual({ code: 0, out: '200 upstream shop/cart\nstatus of shop, true\n', error: '' });
+  });
+
+  test('what is loaded on first use is there', async () => {
+    const table = readFileSync(join(root, 'src/lazy.ts'), 'utf8');
+    const modules = [...table.matchAll(/'\.\/([^']+)': typeof import/g)].map(([, path]) => path);
+    expect(modules.length).toBeGreaterThan(10);
+    const script = `const fs = await import('node:fs');
+for (const name of ${JSON.stringify(modules)}) if (Object.keys(await import(fs.realpathSync('node_modules/inmesh/dist/' + name + '.js'))).length === 0) console.log(name);`;
+    consumer.write('lazy.mjs', script);
+    expect(await node(major, 'lazy.mjs')).toEqual({ code: 0, out: '', error: '' });
   });
 
   test('the command', async () => {
