@@ -2,6 +2,7 @@
  * From options, environment and the configuration that counts to a running engine with the source that serves it.
  * Reading and validating is synchronous (`inmesh/register` needs that); what speaks xDS is loaded afterwards.
  */
+import { existsSync } from 'node:fs';
 import { resolve as resolvePath } from 'node:path';
 import type { Bootstrap } from './config/bootstrap.ts';
 import type { ConfigSource } from './config/resource.ts';
@@ -12,6 +13,7 @@ import type { Logger } from './core/log.ts';
 import { quietLogger } from './core/log.ts';
 import { RealClock } from './core/real-clock.ts';
 import { realRandom } from './core/random.ts';
+import type { AdsTransport } from './core/transport.ts';
 import { LB_POLICIES } from './balancing/registry.ts';
 import { DEFAULT_BREAKER } from './config/cluster.ts';
 import { FILTERS } from './filters/registry.ts';
@@ -22,6 +24,7 @@ import { load } from './lazy.ts';
 import type { IncludeRule } from './mesh.ts';
 import { MeshEngine } from './mesh.ts';
 import { LateTls } from './late-tls.ts';
+import { lateGrpc, listenAddress } from './late-grpc.ts';
 import { withControlPlane } from './control-plane-option.ts';
 import { controlPlaneTransport, restTransport } from './control-plane-transport.ts';
 import type { MeshOptions } from './options.ts';
@@ -149,13 +152,14 @@ interface XdsStart {
 }
 
 async function openXds({ bootstrap, options, subscription, lastGood }: XdsStart, engine: MeshEngine): Promise<ConfigSource> {
+  const saved = lastGood !== undefined && existsSync(lastGood);
   const [{ XdsClient }, { RESOURCE_TYPES }, { shareClient, sharingKey }, { NamedRoutesSource }] = await Promise.all([
     import('./xds/client.ts'),
     import('./xds/resource-types.ts'),
     import('./xds/shared-client.ts'),
     import('./xds/named-routes.ts'),
-    // Files and REST do without; a resource may still name a stream.
-    ...(bootstrap.servers.length > 0 ? [import('./adapters/grpc/ads-stream.ts')] : []),
+    // Files and REST do without, and so does a start from the last-good file; a resource may still name a stream.
+    ...(bootstrap.servers.length > 0 && !saved ? [import('./adapters/grpc/ads-stream.ts')] : []),
   ]);
   const { clock, random, log, filters, lbPolicies } = engine.parts;
   // Envoy's clients subscribe to all listeners and clusters (Envoy X-9).
@@ -164,15 +168,19 @@ async function openXds({ bootstrap, options, subscription, lastGood }: XdsStart,
     new XdsClient({
       bootstrap,
       // A process that has nothing else to do ends; what waits for a configuration holds it by its own timer.
-      transport: (server) =>
-        controlPlaneTransport(server, {
-          create: load('./adapters/grpc/ads-stream').createAdsTransport,
-          providers: bootstrap.certificateProviders,
-          clock,
-          random,
-          log: logger,
-          background: true,
-        }),
+      transport: (server) => {
+        const create = (): AdsTransport =>
+          controlPlaneTransport(server, {
+            create: load('./adapters/grpc/ads-stream').createAdsTransport,
+            providers: bootstrap.certificateProviders,
+            clock,
+            random,
+            log: logger,
+            background: true,
+          });
+        const address = saved ? listenAddress(server.uri, readEnvironment()) : undefined;
+        return address === undefined ? create() : lateGrpc({ address, clock, load: create });
+      },
       restTransport: (server, source) =>
         restTransport(server, source, { providers: bootstrap.certificateProviders, clock, random, log: logger, background: true }),
       pathTransport: (source) => load('./sources/config-file-transport').createConfigFileTransport(source, { clock, log: logger }),

@@ -39,6 +39,7 @@ export const LEVELS: readonly (readonly [prefix: string, level: number])[] = [
   ['src/subscription.ts', 6],
   ['src/lazy.ts', 6],
   ['src/late-tls.ts', 6],
+  ['src/late-grpc.ts', 6],
   ['src/registration.ts', 7],
   ['src/control-plane/', 7],
   ['src/cli/', 7],

@@ -12,6 +12,7 @@ import type { Alarm, Clock, Timer } from '../../src/core/clock.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import { realRandom } from '../../src/core/random.ts';
 import { RealClock } from '../../src/core/real-clock.ts';
+import { lateGrpc } from '../../src/late-grpc.ts';
 import type { AdsStream, AdsStreamEvents, AdsTransport } from '../../src/core/transport.ts';
 import { pack } from '../../src/proto/any.ts';
 import { decodeDiscoveryResponse, encodeDiscoveryRequest } from '../../src/proto/discovery.ts';
@@ -73,7 +74,7 @@ const bytesOf = (version: string): Buffer =>
     }).value,
   );
 
-async function grpcRig(clock: Clock, present: boolean): Promise<Rig> {
+async function grpcRig(clock: Clock, present: boolean, late = false): Promise<Rig> {
   const streams = new Set<ServerDuplexStream<Buffer, Buffer>>();
   let version = '1';
   const server = new Server();
@@ -105,8 +106,9 @@ async function grpcRig(clock: Clock, present: boolean): Promise<Rig> {
   );
   onTestFinished(() => server.forceShutdown());
   const port = present ? bound : await deadPort();
+  const load = (): AdsTransport => createAdsTransport({ uri: `127.0.0.1:${port}`, credentials: { type: 'insecure' } }, { clock });
   return {
-    transport: createAdsTransport({ uri: `127.0.0.1:${port}`, credentials: { type: 'insecure' } }, { clock }),
+    transport: late ? lateGrpc({ address: { host: '127.0.0.1', port }, clock, load }) : load(),
     put: (next) => {
       version = next;
       for (const stream of streams) stream.write(bytesOf(version));
@@ -172,6 +174,7 @@ const REQUEST = encodeDiscoveryRequest({
 
 describe.each([
   ['gRPC', grpcRig],
+  ['gRPC, loaded late', (clock: Clock, present: boolean) => grpcRig(clock, present, true)],
   ['REST', restRig],
   ['files', fileRig],
 ] as const)('%s', (_name, make) => {

@@ -57,3 +57,38 @@ test('a job in a process of its own: first call from the file, then it ends by i
   );
   expect(job).toMatchObject({ code: 0, out: expect.stringContaining('shop true') });
 });
+
+test('during the outage grpc-js is not loaded; it is when the control plane comes back', async () => {
+  let calls = 0;
+  const shop = await serve((_request, response) => {
+    calls++;
+    response.end('shop');
+  });
+  const yaml = `version: 1\nservices: { shop: { endpoints: ["127.0.0.1:${shop.port}"] } }\n`;
+  const plane = await planeOf(yaml);
+  const lastGood = join(folder(), 'last-good');
+  const first = await meshOver(plane, ['shop'], undefined, { lastGood });
+  await first.ready();
+  await first.close();
+  await plane.close();
+  const watch = `data:text/javascript,import{registerHooks}from'node:module';globalThis.loaded=[];registerHooks({load(u,c,n){globalThis.loaded.push(u);return n(u,c)}})`;
+  const job = run(
+    `import { createMesh } from ${JSON.stringify(src('index.ts'))};
+     const mesh = await createMesh({ bootstrap: ${JSON.stringify(plane.bootstrap('app'))}, include: ['shop'], lastGood: ${JSON.stringify(lastGood)} });
+     const loaded = () => globalThis.loaded.some((url) => url.includes('@grpc/grpc-js'));
+     console.log(await (await mesh.fetch('http://shop/')).text(), loaded());
+     const source = () => mesh.describe().source;
+     console.log(source().lastGood.inUse, source().problem);
+     while (source().lastGood.inUse) await new Promise((resolve) => setTimeout(resolve, 20));
+     console.log(await (await mesh.fetch('http://shop/')).text(), loaded(), source().connected);
+     await mesh.close();`,
+    { flags: ['--import', watch], killAfterMs: 15_000 },
+  );
+  await until(() => calls > 0, 10_000);
+  const again = await ControlPlane.start({ text: yaml, port: plane.port });
+  onTestFinished(() => again.close());
+  const { code, out } = await job;
+  const [served, state, after] = out.split('\n');
+  expect([code, served, after]).toEqual([0, 'shop false', 'shop true true']);
+  expect(state).toMatch(/^true .*ECONNREFUSED/);
+});
