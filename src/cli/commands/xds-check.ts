@@ -94,7 +94,9 @@ async function checkFile(file: string, typeUrl: string | undefined, report: Repo
   for (const bootstrap of documents.bootstraps) {
     report.resources++;
     try {
-      for (const name of checkBootstrap(bootstrap, file)) providers.add(name);
+      const checked = checkBootstrap(bootstrap, file);
+      for (const name of checked.providers ?? []) providers.add(name);
+      for (const field of checked.unsupported) note(report, `bootstrap ${field}`);
       report.accepted++;
       say(`${file}: accepted bootstrap\n`);
     } catch (error) {
@@ -104,7 +106,7 @@ async function checkFile(file: string, typeUrl: string | undefined, report: Repo
     }
   }
   for (const resource of documents.resources) {
-    const checked = checkResource(resource, documents.bootstraps.length === 0 ? undefined : providers);
+    const checked = checkResource(resource, documents.bootstraps.some(({ format }) => format === 'grpc') ? providers : undefined);
     report.resources++;
     count(checked, report);
     const { name, typeUrl: type, place } = checked;
@@ -117,11 +119,12 @@ async function checkFile(file: string, typeUrl: string | undefined, report: Repo
   }
 }
 
-function count(checked: CheckedResource, { unsupported }: Report): void {
-  for (const field of checked.unsupported) {
-    const id = `${shortType(checked.typeUrl)} ${field}`;
-    unsupported.set(id, (unsupported.get(id) ?? 0) + 1);
-  }
+function count(checked: CheckedResource, report: Report): void {
+  for (const field of checked.unsupported) note(report, `${shortType(checked.typeUrl)} ${field}`);
+}
+
+function note({ unsupported }: Report, id: string): void {
+  unsupported.set(id, (unsupported.get(id) ?? 0) + 1);
 }
 
 function summarize(report: Report, withUnsupported: boolean, terminal: Terminal): void {

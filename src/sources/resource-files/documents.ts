@@ -13,11 +13,16 @@ export interface FoundResource {
   readonly place: string;
 }
 
+export interface FoundBootstrap {
+  readonly format: 'grpc' | 'envoy';
+  readonly json: Readonly<Record<string, unknown>>;
+}
+
 export type Documents =
   | {
       readonly ok: true;
       readonly resources: readonly FoundResource[];
-      /** Texts of bootstraps in the gRPC format. */ readonly bootstraps: readonly string[];
+      readonly bootstraps: readonly FoundBootstrap[];
     }
   | { readonly ok: false; readonly problem: string };
 
@@ -80,7 +85,7 @@ const camel = (name: string): string => name.replace(/_(\w)/g, (_all, letter: st
 export function readDocuments(text: string, typeUrl?: string): Documents {
   const documents = parseAllDocuments(text, { merge: true, uniqueKeys: false });
   const resources: FoundResource[] = [];
-  const bootstraps: string[] = [];
+  const bootstraps: FoundBootstrap[] = [];
   for (const [index, document] of documents.entries()) {
     const [error] = document.errors;
     if (error !== undefined) {
@@ -103,9 +108,9 @@ export function readDocuments(text: string, typeUrl?: string): Documents {
 class Walk {
   readonly #typeUrl: string | undefined;
   readonly #found: FoundResource[];
-  readonly #bootstraps: string[];
+  readonly #bootstraps: FoundBootstrap[];
 
-  constructor(typeUrl: string | undefined, found: FoundResource[], bootstraps: string[]) {
+  constructor(typeUrl: string | undefined, found: FoundResource[], bootstraps: FoundBootstrap[]) {
     this.#typeUrl = typeUrl;
     this.#found = found;
     this.#bootstraps = bootstraps;
@@ -126,9 +131,13 @@ class Walk {
     else if (typeof value['@type'] === 'string') this.#dump(value, place);
     else if (Array.isArray(value['resources']))
       this.#list(value['resources'], dotted(place, 'resources'), stringOf(value['type_url'] ?? value['typeUrl']) ?? this.#typeUrl);
-    else if (value['xds_servers'] !== undefined) this.#bootstraps.push(JSON.stringify(value));
-    else if (isBootstrap(value)) this.#bootstrap(value, place);
-    else if (this.#typeUrl === undefined && Object.keys(value).some((key) => Object.hasOwn(BY_KEY, key) && Array.isArray(value[key])))
+    else if (value['xds_servers'] !== undefined) this.#bootstraps.push({ format: 'grpc', json: value });
+    else if (isBootstrap(value)) {
+      // Without dynamic_resources it is for static resources only, and inmesh would not be started with it.
+      if (value['dynamic_resources'] !== undefined || value['dynamicResources'] !== undefined)
+        this.#bootstraps.push({ format: 'envoy', json: value });
+      this.#bootstrap(value, place);
+    } else if (this.#typeUrl === undefined && Object.keys(value).some((key) => Object.hasOwn(BY_KEY, key) && Array.isArray(value[key])))
       this.#map(value, place);
     else this.#resource(value, place, this.#typeUrl);
   }

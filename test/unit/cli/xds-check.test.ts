@@ -59,6 +59,16 @@ describe('forms of files', () => {
       ['Cluster good', 'Cluster second'],
     ],
     ['a list without types', [bare], ['--type', 'Cluster'], ['Cluster bare']],
+    [
+      'an Envoy bootstrap that names where more comes from',
+      {
+        node: { id: 'n' },
+        dynamic_resources: { lds_config: { resource_api_version: 'V3', path_config_source: { path: '/lds.yaml' } } },
+        static_resources: { clusters: [bare] },
+      },
+      [],
+      ['bootstrap', 'Cluster bare'],
+    ],
     ['a bootstrap in the gRPC format', { xds_servers: [{ server_uri: 'x:1', channel_creds: [{ type: 'insecure' }] }] }, [], ['bootstrap']],
   ])('%s', async (_title, content, flags, accepted) => {
     const { code, out } = await check(content, ...flags);
@@ -88,6 +98,17 @@ describe('what is wrong', () => {
     ['a value of the wrong type', { '@type': CLUSTER, name: 'x', connect_timeout: 5 }, /rejected Cluster x: /],
     ['no YAML', 'a: [', /rejected file: line 1, column \d+: not YAML or JSON/],
     ['a bad bootstrap', { xds_servers: [] }, /rejected bootstrap: .*xds_servers/],
+    [
+      'a bad Envoy bootstrap',
+      {
+        node: { id: 'n' },
+        dynamic_resources: {
+          ads_config: { api_type: 'GRPC', grpc_services: [{ envoy_grpc: { cluster_name: 'gone' } }] },
+          lds_config: { ads: {} },
+        },
+      },
+      /rejected bootstrap: .*ads_config.*"gone"/,
+    ],
     ['a list of numbers', '[1, 2]', /@type: is missing/],
   ])('%s', async (_title, content, expected) => {
     const { code, out, error } = await check(content);
