@@ -7,6 +7,7 @@ import type { DescField, DescMessage, JsonObject, JsonValue, Registry } from '@b
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import type { AnyMessage } from '../core/extension.ts';
 import { ProtoProblem, schemaOf, typeNameOf, typeUrlOf } from './any.ts';
+import { isGuarded, withoutUnknownFields } from './unknown-fields.ts';
 
 const placeholders = new Map<string, DescMessage>();
 
@@ -55,9 +56,10 @@ export function lenientJsonToAny(json: JsonObject, typeUrl: string): LenientReso
   if (schema === undefined) throw new ProtoProblem(`the type "${typeUrl}" is not known to inmesh`);
   const { '@type': _type, ...rest } = json;
   const unknown: string[] = [];
-  collect(schema, rest, '', unknown);
+  collect(schema, rest, '', unknown, false);
   try {
-    const message = fromJson(schema, rest, { registry, ignoreUnknownFields: true });
+    const known = withoutUnknownFields(schema.typeName, rest, []) as JsonObject;
+    const message = fromJson(schema, known, { registry, ignoreUnknownFields: true });
     return { packed: { typeUrl: typeUrlOf(schema.typeName), value: toBinary(schema, message) }, unknown };
   } catch (error) {
     throw new ProtoProblem(error instanceof Error ? error.message : String(error));
@@ -66,34 +68,36 @@ export function lenientJsonToAny(json: JsonObject, typeUrl: string): LenientReso
 
 const isObject = (value: unknown): value is JsonObject => typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Fields that the schema does not have, and types of `Any`s that inmesh does not have. */
-function collect(schema: DescMessage, json: JsonObject, path: string, unknown: string[]): void {
+/** Fields that the schema does not have, and types of `Any`s that inmesh does not have. `inside` a guarded message the former are refused. */
+function collect(schema: DescMessage, json: JsonObject, path: string, unknown: string[], inside: boolean): void {
+  const guarded = inside || isGuarded(schema.typeName);
   if (schema.typeName.startsWith('google.protobuf.')) {
-    if (schema.typeName === 'google.protobuf.Any') collectAny(json, path, unknown);
+    if (schema.typeName === 'google.protobuf.Any') collectAny(json, path, unknown, guarded);
     return;
   }
   for (const [key, value] of Object.entries(json)) {
     const at = path === '' ? key : `${path}.${key}`;
     const field = schema.fields.find(({ name, jsonName }) => name === key || jsonName === key);
-    if (field === undefined) unknown.push(at);
-    else below(field, value, at, unknown);
+    if (field !== undefined) below(field, value, at, unknown, guarded);
+    else if (guarded) throw new ProtoProblem(`${at} of ${schema.typeName} is not known to inmesh, and could be what protects`);
+    else unknown.push(at);
   }
 }
 
-function below(field: DescField, value: JsonValue, path: string, unknown: string[]): void {
+function below(field: DescField, value: JsonValue, path: string, unknown: string[], guarded: boolean): void {
   const { message } = field;
   if (message === undefined) return;
   if (field.fieldKind === 'list' && Array.isArray(value)) {
-    for (const item of value) if (isObject(item)) collect(message, item, `${path}[]`, unknown);
+    for (const item of value) if (isObject(item)) collect(message, item, `${path}[]`, unknown, guarded);
   } else if (field.fieldKind === 'map' && isObject(value)) {
-    for (const item of Object.values(value)) if (isObject(item)) collect(message, item, `${path}[]`, unknown);
-  } else if (isObject(value)) collect(message, value, path, unknown);
+    for (const item of Object.values(value)) if (isObject(item)) collect(message, item, `${path}[]`, unknown, guarded);
+  } else if (isObject(value)) collect(message, value, path, unknown, guarded);
 }
 
-function collectAny(json: JsonObject, path: string, unknown: string[]): void {
+function collectAny(json: JsonObject, path: string, unknown: string[], guarded: boolean): void {
   const { '@type': typeUrl, ...rest } = json;
   if (typeof typeUrl !== 'string') return;
   const schema = schemaOf(typeNameOf(typeUrl));
   if (schema === undefined) unknown.push(`${path}=${typeNameOf(typeUrl)}`);
-  else collect(schema, rest, path, unknown);
+  else collect(schema, rest, path, unknown, guarded);
 }

@@ -4,6 +4,10 @@ import { describe, expect, test } from 'vitest';
 import { TYPE_URLS } from '../../../src/config/resource.ts';
 import { anyToJson, pack, unpack } from '../../../src/proto/any.ts';
 import { encodeResponse, responseFromBytes, responseFromJson as steps } from '../../../src/proto/discovery-json.ts';
+import { lenientJsonToAny } from '../../../src/proto/lenient-json.ts';
+import { isGuarded } from '../../../src/proto/unknown-fields.ts';
+import type { JsonObject } from '../../../src/proto/any.ts';
+import { SUPPORT } from '../../../src/xds/decode/support.ts';
 import type { TextResponse } from '../../../src/proto/discovery-json.ts';
 import { RESOURCE_TYPE_URL, decodeDiscoveryResponse, decodeWrappedResource } from '../../../src/proto/discovery.ts';
 
@@ -44,6 +48,74 @@ test('names of fields in both forms; version and nonce are what the caller says;
   }
   expect(read({}).resources).toEqual([]);
   expect(read({ resources: null }).resources).toEqual([]);
+});
+
+describe('a field that is not known', () => {
+  const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext';
+  const RBAC = 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC';
+  const cluster = (typed_config: object): object => ({
+    '@type': TYPE_URLS.cluster,
+    name: 'a',
+    transport_socket: { name: 't', typed_config },
+  });
+  const context = { trusted_ca: { inline_string: 'x' } };
+  const broken = (given: ReturnType<typeof read>): boolean =>
+    given.resources.length === 1 && given.problems.length === 1 && given.resources[0]?.typeUrl === RESOURCE_TYPE_URL;
+
+  test('is taken out and named, outside of TLS and RBAC', () => {
+    const { resources, problems } = one({ '@type': TYPE_URLS.cluster, name: 'a', soon: 1, outlier_detection: { later: {} } });
+    expect(problems).toEqual(['resources[0] "a": read without fields that are not known here: soon, outlier_detection.later']);
+    expect(resources.map((resource) => unpack<{ name: string }>(resource).name)).toEqual(['a']);
+  });
+
+  // Over gRPC the same field refuses the resource (survey.ts, filters/rbac).
+  test.each([
+    ['of a TLS context', cluster({ '@type': TLS, must_check: true })],
+    ['deep in one', cluster({ '@type': TLS, common_tls_context: { validation_context: { ...context, must_check: true } } })],
+    [
+      'in a matcher of one',
+      cluster({
+        '@type': TLS,
+        common_tls_context: {
+          validation_context: { ...context, match_typed_subject_alt_names: [{ san_type: 'DNS', matcher: { exact: 'a', only: 1 } }] },
+        },
+      }),
+    ],
+    [
+      'in a policy',
+      {
+        '@type': TYPE_URLS.routes,
+        name: 'a',
+        typed_per_filter_config: { rbac: { '@type': RBAC, rules: { policies: { p: { permissions: [{ any: true }], unless: 1 } } } } },
+      },
+    ],
+  ])('%s refuses the resource', (_where, json) => {
+    expect(broken(one(json))).toBe(true);
+    const type = (json as { '@type': string })['@type'];
+    expect(() => lenientJsonToAny(json as JsonObject, type)).toThrow(/is not known to inmesh, and could be what protects/);
+  });
+
+  test('all messages that are strict in binary form are guarded here', () => {
+    const strict = Object.entries(SUPPORT).flatMap(([name, { strict: is }]) => (is === true ? [name] : []));
+    expect(strict.length).toBeGreaterThan(10);
+    expect(strict.filter((name) => !isGuarded(name))).toEqual([]);
+  });
+});
+
+test.each([
+  [{ seconds: 1 }, '1s'],
+  [{ seconds: '2', nanos: 500_000_000 }, '2.500s'],
+  [{ nanos: 1 }, '0.000000001s'],
+  [{}, '0s'],
+])('a duration as an object, as Envoy reads it too: %j', (connect_timeout, expected) => {
+  const { resources, problems } = one({ '@type': TYPE_URLS.cluster, name: 'a', connect_timeout });
+  expect(problems).toEqual([]);
+  const [first] = resources;
+  expect(first && anyToJson(first)['connect_timeout']).toBe(expected);
+});
+
+test.each([{ seconds: 1.5 }, { nanos: 1e9 }, { seconds: 1, nanos: -1 }, { second: 1 }])('no duration: %j', (connect_timeout) => {
+  expect(one({ '@type': TYPE_URLS.cluster, name: 'a', connect_timeout }).problems).toHaveLength(1);
 });
 
 test('an extension of an unknown type, however deep, becomes a TypedStruct of that type', () => {
