@@ -8,6 +8,7 @@ import type { AnyMessage } from '../core/extension.ts';
 import type { Environment } from '../core/environment.ts';
 import { ProtoProblem, jsonToAny, knows } from '../proto/any.ts';
 import { withKnownTypes } from '../proto/discovery-json.ts';
+import { withoutUnknownFields } from '../proto/unknown-fields.ts';
 import type { JsonRecord } from './bootstrap-json.ts';
 import { deepFreeze, readNode } from './bootstrap-node.ts';
 import { EnvoyClusters } from './envoy-clusters.ts';
@@ -81,7 +82,12 @@ function resource(typeUrl: string, fields: ProtoFields): readonly AnyMessage[] {
     return [];
   }
   try {
-    return [jsonToAny({ ...(withKnownTypes(fields.raw) as JsonRecord), '@type': typeUrl })];
+    const unknown: string[] = [];
+    const json = withoutUnknownFields(typeUrl, withKnownTypes(fields.raw), unknown) as JsonRecord;
+    for (const path of unknown) fields.unsupported.add(`${fields.path}.${path}`);
+    // Envoy gives listeners without a name one of its own.
+    const name = typeUrl === TYPE_URLS.listener && (json['name'] ?? '') === '' ? { name: fields.path } : {};
+    return [jsonToAny({ ...json, ...name, '@type': typeUrl })];
   } catch (error) {
     if (error instanceof ProtoProblem) throw fields.problem('', `cannot be read: ${error.message}`, PROTO_CURE);
     throw error;

@@ -2,6 +2,7 @@
  * Fields of an Envoy bootstrap, which is protobuf in JSON: names in snake_case or lowerCamelCase, a single object where a list is meant
  * (Consul writes `grpc_services` so), and much that has no effect here, which is recorded.
  */
+import { durationText } from '../proto/unknown-fields.ts';
 import { JsonFields, isRecord } from './bootstrap-json.ts';
 import type { JsonRecord } from './bootstrap-json.ts';
 
@@ -46,6 +47,14 @@ export class ProtoFields extends JsonFields {
     return (items ?? []).map(
       (item: unknown, index) => new ProtoFields(item, `${this.pathOf(key)}[${index}]`, this.origin, this.unsupported),
     );
+  }
+
+  override durationMs(key: string): number | undefined {
+    const value = this.value(key);
+    const text = isRecord(value) ? durationText(value) : value;
+    return text === value
+      ? super.durationMs(key)
+      : new ProtoFields({ [key]: text }, this.path, this.origin, this.unsupported).durationMs(key);
   }
 
   /** A proto JSON number that counts something: also as a text. */

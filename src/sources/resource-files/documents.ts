@@ -169,7 +169,17 @@ class Walk {
   #bootstrap(value: Json, place: string): void {
     const key = value['static_resources'] === undefined ? 'staticResources' : 'static_resources';
     const resources = value[key];
-    if (isObject(resources)) this.#map(resources, dotted(place, key));
+    if (!isObject(resources)) return;
+    const { listeners } = resources;
+    // Envoy gives listeners of a bootstrap that have no name one of its own.
+    const named = Array.isArray(listeners) && {
+      listeners: listeners.map((listener: unknown, index) =>
+        isObject(listener) && (listener['name'] ?? '') === ''
+          ? { ...listener, name: dotted(place, `${key}.listeners[${index}]`) }
+          : listener,
+      ),
+    };
+    this.#map({ ...resources, ...named }, dotted(place, key));
   }
 
   #dumps(dumps: readonly unknown[], place: string): void {

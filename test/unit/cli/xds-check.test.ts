@@ -5,11 +5,15 @@ import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import fc from 'fast-check';
 import { main } from '../../../src/cli/main.ts';
+import { hcm } from '../../support/mesh-raw.ts';
 
 const CLUSTER = 'type.googleapis.com/envoy.config.cluster.v3.Cluster';
 const LISTENER = 'type.googleapis.com/envoy.config.listener.v3.Listener';
 const good = { '@type': CLUSTER, name: 'good', type: 'STATIC' };
 const bare = { name: 'bare', type: 'STATIC' };
+const unnamed = {
+  api_listener: { api_listener: { ...hcm({ route_config: { name: 'r' } }) } },
+};
 const bad = { '@type': CLUSTER, name: 'bad', type: 'EDS' };
 
 async function check(content: unknown, ...flags: readonly string[]) {
@@ -68,6 +72,12 @@ describe('forms of files', () => {
       },
       [],
       ['bootstrap', 'Cluster bare'],
+    ],
+    [
+      'an Envoy bootstrap whose listeners have no names',
+      { static_resources: { listeners: [unnamed, unnamed] } },
+      [],
+      ['Listener static_resources.listeners[0]', 'Listener static_resources.listeners[1]'],
     ],
     ['a bootstrap in the gRPC format', { xds_servers: [{ server_uri: 'x:1', channel_creds: [{ type: 'insecure' }] }] }, [], ['bootstrap']],
   ])('%s', async (_title, content, flags, accepted) => {

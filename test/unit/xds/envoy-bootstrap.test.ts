@@ -318,6 +318,19 @@ describe('sources', () => {
     });
   });
 
+  test('what Envoy takes: listeners without names, durations as objects, fields from a newer Envoy', () => {
+    const listener = { api_listener: {}, from_tomorrow: 1 };
+    const rest = { api_type: 'REST', transport_api_version: 'V3', cluster_names: ['cp'], refresh_delay: { nanos: 500_000_000 } };
+    const found = read({
+      dynamic_resources: { cds_config: { resource_api_version: 'V3', api_config_source: rest } },
+      static_resources: { clusters: [cluster()], listeners: [listener, { name: '' }] },
+    });
+    const names = found.staticResources.filter(({ typeUrl }) => typeUrl === TYPE_URLS.listener).map((packed) => anyToJson(packed)['name']);
+    expect(names).toEqual(['static_resources.listeners[0]', 'static_resources.listeners[1]']);
+    expect(found.unsupported).toContain('static_resources.listeners[0].from_tomorrow');
+    expect(found.sources.cluster).toMatchObject({ refreshDelayMs: 500 });
+  });
+
   test('only static resources', () => {
     const found = read({ static_resources: { clusters: [cluster()] } });
     expect(found).toMatchObject({ servers: [], sources: { listener: 'none', cluster: 'none' } });
