@@ -1,7 +1,7 @@
 /**
  * Filters that control planes put into many listeners and that can be left out without letting anybody in: statistics (inmesh counts by
  * itself), protocol bridges (a library speaks its own protocol), CORS (a browser's check; without its headers browsers refuse more, never
- * less), faults (none are injected), health checks (the application answers them), metadata that only other filters read, session affinity.
+ * less), compression of replies (they go out as they are), faults (none are injected), health checks (the application answers them), metadata that only other filters read, session affinity.
  * Accepted so that such listeners work, and recorded as without effect.
  */
 import type { FilterFactory } from '../core/extension.ts';
@@ -15,6 +15,8 @@ export const WITHOUT_EFFECT: FilterFactory<unknown> = {
     `${PREFIX}.grpc_http1_bridge.v3.Config`,
     `${PREFIX}.cors.v3.Cors`,
     `${PREFIX}.cors.v3.CorsPolicy`,
+    `${PREFIX}.compressor.v3.Compressor`,
+    `${PREFIX}.compressor.v3.CompressorPerRoute`,
     `${PREFIX}.fault.v3.HTTPFault`,
     `${PREFIX}.health_check.v3.HealthCheck`,
     `${PREFIX}.header_to_metadata.v3.Config`,

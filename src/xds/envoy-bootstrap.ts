@@ -23,6 +23,8 @@ export interface EnvoyBootstrapOptions {
   readonly env: Environment;
   /** For files that the bootstrap names: secrets. */
   readonly parse: ParseDocument;
+  /** It is for another machine: files of secrets that are not here pass. */
+  readonly elsewhere?: boolean;
 }
 
 /** Throws `MeshError` with code `ERR_MESH_BOOTSTRAP`. */
@@ -34,7 +36,7 @@ export function readEnvoyBootstrap(document: JsonRecord, origin: string, options
   const listeners = fixed?.messages('listeners') ?? [];
   const secrets = fixed?.messages('secrets') ?? [];
   fixed?.recordRest();
-  const known = new EnvoyClusters(clusters, new BootstrapSecrets(secrets, options.parse));
+  const known = new EnvoyClusters(clusters, new BootstrapSecrets(secrets, options.parse, options.elsewhere));
   const dynamic = dynamicResources(root.fields('dynamic_resources'), { clusters: known, env: options.env });
   const runtime = runtimeLayers(root.fields('layered_runtime'), dynamic.sourceOf);
   const node = root.fields('node');

@@ -19,10 +19,13 @@ export type ParseDocument = (text: string, path: string) => unknown;
 export class BootstrapSecrets {
   readonly #static: readonly ProtoFields[];
   readonly #parse: ParseDocument;
+  readonly #elsewhere: boolean;
 
-  constructor(statics: readonly ProtoFields[], parse: ParseDocument) {
+  /** `elsewhere`: the bootstrap is for another machine, whose files are not here. */
+  constructor(statics: readonly ProtoFields[], parse: ParseDocument, elsewhere = false) {
     this.#static = statics;
     this.#parse = parse;
+    this.#elsewhere = elsewhere;
   }
 
   /** The Secret that an SdsSecretConfig names. */
@@ -53,6 +56,7 @@ export class BootstrapSecrets {
     } catch (error) {
       // Words of a parser quote the text, which may be a key.
       const code = (error as NodeJS.ErrnoException).code;
+      if (this.#elsewhere && code === 'ENOENT') return [standIn(path, config)];
       throw config.problem(
         'sds_config',
         code === undefined || code.startsWith('ERR_')
@@ -62,6 +66,17 @@ export class BootstrapSecrets {
     }
     return new ProtoFields(document, '', path, config.unsupported).messages('resources');
   }
+}
+
+/** For a file that cannot be looked into: whatever may be asked of the secret. */
+function standIn(path: string, config: ProtoFields): ProtoFields {
+  const file = { filename: path };
+  const secret = {
+    name: config.requiredString('name'),
+    tls_certificate: { certificate_chain: file, private_key: file },
+    validation_context: { trusted_ca: file },
+  };
+  return new ProtoFields(secret, '', path, config.unsupported);
 }
 
 /** Undefined: the socket says plaintext. Problems are `MeshError`s of the bootstrap. */

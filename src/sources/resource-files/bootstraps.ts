@@ -14,7 +14,10 @@ export interface CheckedBootstrap {
 /** Throws `ERR_MESH_BOOTSTRAP`. */
 export function checkBootstrap({ format, json }: FoundBootstrap, file: string): CheckedBootstrap {
   if (format === 'envoy')
-    return { providers: undefined, unsupported: readEnvoyBootstrap(json, file, { env: {}, parse: parseEnvoyYaml }).unsupported };
+    return {
+      providers: undefined,
+      unsupported: readEnvoyBootstrap(json, file, { env: {}, parse: parseEnvoyYaml, elsewhere: true }).unsupported,
+    };
   const { certificateProviders, unsupported } = readBootstrap(JSON.stringify(json), file);
   return { providers: Object.keys(certificateProviders), unsupported };
 }

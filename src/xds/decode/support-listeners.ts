@@ -75,8 +75,8 @@ export const LISTENER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
       ...read('stat_prefix', 'route_config'),
       ...notes({
         http_filters:
-          '`router`, `rbac`, `on_demand`; `grpc_stats`, `grpc_web`, `grpc_http1_bridge` and `cors` have no effect and are recorded; others reject unless they are optional.',
-        rds: 'Over ADS.',
+          '`router`, `rbac`, `on_demand`, also over ECDS. Without effect, and recorded: `grpc_stats`, `grpc_web`, `grpc_http1_bridge`, `cors`, `compressor`, `fault`, `health_check`, `header_to_metadata`, `stateful_session`, and Istio’s `peer_metadata`, `stats` and `alpn`. Others reject unless they are optional; on outbound socket listeners they are recorded.',
+        rds: 'From any config source.',
         scoped_routes: 'Scopes by headers; a key that two scopes have belongs to the first.',
         common_http_protocol_options: 'Only `max_stream_duration`.',
         xff_num_trusted_hops: 'Rejects the resource, on outbound socket listeners it is recorded (gRPC rule 5).',

@@ -3,6 +3,7 @@ import { LB_POLICIES } from '../../../src/balancing/registry.ts';
 import type { ResourceKind } from '../../../src/config/resource.ts';
 import { TYPE_URLS } from '../../../src/config/resource.ts';
 import { FILTERS } from '../../../src/filters/registry.ts';
+import { WITHOUT_EFFECT } from '../../../src/filters/without-effect.ts';
 import { jsonToAny } from '../../../src/proto/any.ts';
 import { RESOURCE_TYPES } from '../../../src/xds/resource-types.ts';
 
@@ -37,3 +38,21 @@ test.each<[string, ResourceKind, object, string]>([
   expect(decoded?.ok).toBe(true);
   expect(unsupported.filter((found) => found.endsWith(field))).toHaveLength(1);
 });
+
+test.each(WITHOUT_EFFECT.typeUrls.filter((typeUrl) => !/PerRoute|CorsPolicy/.test(typeUrl)))(
+  'the filter %s is taken, and recorded',
+  (type_url) => {
+    const filter = { name: 'f', typed_config: { '@type': 'type.googleapis.com/xds.type.v3.TypedStruct', type_url, value: {} } };
+    const manager = { ...MANAGER, http_filters: [filter, ...MANAGER.http_filters] };
+    const unsupported: string[] = [];
+    const any = jsonToAny({ '@type': TYPE_URLS.listener, name: 'l', api_listener: { api_listener: manager } });
+    const decoded = RESOURCE_TYPES.find((type) => type.kind === 'listener')?.decode(any.value, {
+      filters: FILTERS,
+      lbPolicies: LB_POLICIES,
+      certificateProviders: new Set(),
+      unsupported: (_kind, found) => void unsupported.push(found),
+    });
+    expect(decoded?.ok).toBe(true);
+    expect(unsupported.some((found) => found.includes('http_filters'))).toBe(true);
+  },
+);
