@@ -57,12 +57,28 @@ interface Part extends Tables {
   readonly byConfig?: ReadonlyMap<RouteConfiguration, Tables>;
 }
 
-/** The snapshot that the stacks of a root are assembled from, whichever of its plans their tables were made for. */
+/** What the stacks of a root are assembled from, whichever of its plans their tables were made for. */
 class Current {
-  snapshot: Snapshot;
+  #snapshot: Snapshot;
+  /** What ECDS brought last. Connections that outlive their listener go on with it: no snapshot knows their manager any more. */
+  readonly #filters = new WeakMap<HttpManagerConfig, readonly HttpFilterConfig[]>();
 
   constructor(snapshot: Snapshot) {
-    this.snapshot = snapshot;
+    this.#snapshot = snapshot;
+    this.take(snapshot);
+  }
+
+  get snapshot(): Snapshot {
+    return this.#snapshot;
+  }
+
+  take(snapshot: Snapshot): void {
+    this.#snapshot = snapshot;
+    for (const [manager, filters] of snapshot.filters ?? []) this.#filters.set(manager, filters);
+  }
+
+  filters(manager: HttpManagerConfig): readonly HttpFilterConfig[] {
+    return this.#filters.get(manager) ?? manager.filters;
   }
 }
 
@@ -152,7 +168,7 @@ export function compile(snapshot: Snapshot, previous: RootPlan | undefined, plan
   }
   // From here on nothing can fail.
   const changed = previous === undefined ? NO_CLUSTERS : changedClusters(previous.snapshot.clusters, snapshot.clusters);
-  current.snapshot = snapshot;
+  current.take(snapshot);
   if (!same || refiltered.length > 0) warnOfFilters(snapshot, plan.deps);
   let made: RootPlan;
   if (same && previous !== undefined) {
@@ -330,7 +346,7 @@ class TargetMaker {
   }
 
   get #configured(): readonly HttpFilterConfig[] {
-    return filtersIn(this.#current.snapshot, this.#manager);
+    return this.#current.filters(this.#manager);
   }
 
   #labels(where: RouteContext): TargetLabels {

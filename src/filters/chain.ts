@@ -25,9 +25,10 @@ export class FilterChain {
     for (const filter of filters) {
       const override = overrides.find((level) => Object.hasOwn(level, filter.name))?.[filter.name];
       const disabled = override === undefined ? filter.disabled : override.disabled;
-      if (filter.missing !== undefined) {
+      const reason = missingReason(filter);
+      if (reason !== undefined) {
         // A route's own configuration does not stand in for the filter's (Envoy X-92).
-        if (!disabled || filter.terminal) layers.push(missing(filter.name, filter.missing));
+        if (!disabled || filter.terminal) layers.push(missing(filter.name, reason));
         continue;
       }
       const factory = this.#byType.get(filter.typeUrl);
@@ -47,6 +48,11 @@ export class FilterChain {
     this.#layers.set(config, layer ?? { none: true });
     return layer;
   }
+}
+
+/** A discovered filter that nothing was filled in for is missing as well, whoever forgot it. */
+function missingReason({ name, discovery, typeUrl, missing: reason }: HttpFilterConfig): string | undefined {
+  return reason ?? (discovery !== undefined && typeUrl === '' ? `filter "${name}": its configuration is not there` : undefined);
 }
 
 /** In place of a filter whose configuration is not there: nothing passes (Envoy X-92). */

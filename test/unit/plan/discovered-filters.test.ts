@@ -1,18 +1,22 @@
 /** HTTP filters over ECDS (Envoy X-92): waiting, swapping, defaults, and that a filter without its configuration lets nothing pass. */
 import { describe, expect, test } from 'vitest';
 import type { ExtensionConfig } from '../../../src/config/extension.ts';
-import type { FilterDiscoveryConfig, HttpFilterConfig, ListenerConfig } from '../../../src/config/listener.ts';
-import type { FilterOverride, FilterOverrides } from '../../../src/config/routes.ts';
+import type { FilterDiscoveryConfig, HttpFilterConfig, HttpManagerConfig, ListenerConfig } from '../../../src/config/listener.ts';
+import type { FilterOverride, FilterOverrides, RouteEntryConfig } from '../../../src/config/routes.ts';
 import { describe as describeMesh } from '../../../src/describe.ts';
 import { InboundCall } from '../../../src/core/call.ts';
 import type { Call } from '../../../src/core/call.ts';
 import type { FilterFactory } from '../../../src/core/extension.ts';
-import { stepLayer } from '../../../src/core/handler.ts';
+import type { Handler } from '../../../src/core/handler.ts';
+import { stack, stepLayer } from '../../../src/core/handler.ts';
 import { HeaderList } from '../../../src/core/headers.ts';
+import { silentLogger } from '../../../src/core/log.ts';
 import { LocalReply } from '../../../src/core/reply.ts';
+import { FilterChain } from '../../../src/filters/chain.ts';
 import { hostPatterns } from '../../../src/matching/host-patterns.ts';
 import { apiListener, engineSetup, manager, NO_TLS } from '../../support/mesh-engine.ts';
 import type { EngineSetup } from '../../support/mesh-engine.ts';
+import { FakeClock, SeededRandom } from '../../../src/testing/index.ts';
 import { forward, requestHead, route, routeConfig, virtualHost } from '../routing/builders.ts';
 
 const [MARK, OTHER, FOREIGN] = ['test/mark', 'test/other', 'test/foreign'];
@@ -213,12 +217,17 @@ test('an update makes the stacks of its listener anew, of no other, and indexes 
   expect(target('shop')).toBe(target('shop'));
 });
 
-test('inbound: connections that are open follow the filter', async () => {
+/** A server's listener with one open connection. */
+function startInbound(): {
+  readonly setup: EngineSetup;
+  request(path?: string): Promise<string>;
+  replace(filter?: HttpFilterConfig): void;
+} {
   const setup = engineSetup({ attach: false, parts: { filters: FACTORIES } });
-  const http = manager({
-    routeConfig: routeConfig({ virtualHosts: [virtualHost({ routes: [route({ action: { kind: 'serve' } })] })] }),
-    filters: [discovered()],
-  });
+  const serve = (value: string): RouteEntryConfig =>
+    route({ match: { path: { kind: 'prefix', value, caseSensitive: true } }, action: { kind: 'serve' } });
+  const managerWith = (filter: HttpFilterConfig): HttpManagerConfig =>
+    manager({ routeConfig: routeConfig({ virtualHosts: [virtualHost({ routes: [serve('/late'), serve('/')] })] }), filters: [filter] });
   const match = {
     destinationPort: undefined,
     prefixRanges: [],
@@ -230,14 +239,16 @@ test('inbound: connections that are open follow the filter', async () => {
     sourcePrefixRanges: [],
     sourcePorts: [],
   };
-  setup.source.put('listener', 'inbound/127.0.0.1:8080', {
-    name: 'inbound/127.0.0.1:8080',
-    api: undefined,
-    address: { host: '127.0.0.1', port: 8080 },
-    direction: 'inbound',
-    filterChains: [{ name: 'only', match, tls: undefined, http }],
-    defaultFilterChain: undefined,
-  });
+  const put = (filter: HttpFilterConfig): void =>
+    void setup.source.put('listener', 'inbound/127.0.0.1:8080', {
+      name: 'inbound/127.0.0.1:8080',
+      api: undefined,
+      address: { host: '127.0.0.1', port: 8080 },
+      direction: 'inbound',
+      filterChains: [{ name: 'only', match, tls: undefined, http: managerWith(filter) }],
+      defaultFilterChain: undefined,
+    });
+  put(discovered());
   setup.engine.attach(setup.source, hostPatterns([]), NO_TLS);
   const listener = setup.engine.listen('127.0.0.1', 8080);
   expect(listener.state).toBe('waiting');
@@ -246,17 +257,53 @@ test('inbound: connections that are open follow the filter', async () => {
   const facts = { ...peer, transportProtocol: 'raw_buffer' as const, serverName: undefined, applicationProtocols: [] };
   const chain = listener.chain(facts);
   if (chain === undefined) throw new Error('no chain');
-  const request = async (): Promise<string> => {
-    const call = new InboundCall(requestHead({ path: '/' }), peer, () =>
-      Promise.resolve(new LocalReply(200, new HeaderList(), 'application')),
-    );
-    const reply = await listener.handle(call, chain);
-    call.end(reply.status, reply.grpcStatus, reply.failure);
-    return reply.failure?.kind.details ?? ('text' in reply.body ? String(reply.body.text) : '');
+  return {
+    setup,
+    replace(filter = discovered()) {
+      put(filter);
+      setup.source.push();
+    },
+    async request(path = '/') {
+      const call = new InboundCall(requestHead({ path }), peer, () =>
+        Promise.resolve(new LocalReply(200, new HeaderList(), 'application')),
+      );
+      const reply = await listener.handle(call, chain);
+      call.end(reply.status, reply.grpcStatus, reply.failure);
+      return reply.failure?.kind.details ?? ('text' in reply.body ? String(reply.body.text) : '');
+    },
   };
+}
+
+test('inbound: connections that are open follow the filter', async () => {
+  const { setup, request } = startInbound();
   expect(await request()).toBe('mark:one');
   setup.source.put('extension-config', 'f', extension('pass')).push();
   expect(await request()).toBe('application');
   setup.source.fail('extension-config', 'f').push();
   expect(await request()).toBe('filter_config_missing');
+});
+
+test('inbound: a connection that outlives its listener keeps the filters that it had last, also on routes that nobody had called', async () => {
+  const { setup, request, replace } = startInbound();
+  expect(await request()).toBe('mark:one');
+  setup.source.put('extension-config', 'f', extension('two')).push();
+  replace();
+  expect([await request(), await request('/late')]).toEqual(['mark:two', 'mark:two']);
+  // Those of the new listener are none of its.
+  setup.source.put('extension-config', 'f', extension('pass')).push();
+  expect([await request(), await request('/late')]).toEqual(['mark:two', 'mark:two']);
+});
+
+test('a filter that nobody filled in lets nothing pass either', async () => {
+  const chain = new FilterChain(FACTORIES, { clock: new FakeClock(), random: new SeededRandom(1), log: silentLogger });
+  const layers = chain.layers([discovered()], [], 'inbound');
+  const application: Handler<Call> = { handle: () => Promise.resolve(new LocalReply(200, new HeaderList(), 'application')) };
+  const { failure } = await stack(layers, application).handle(undefined as unknown as Call);
+  expect(failure?.kind.details).toBe('filter_config_missing');
+});
+
+test('inbound: a listener without filters does not open those connections', async () => {
+  const { request, replace } = startInbound();
+  replace({ name: 'router', typeUrl: '', disabled: false, terminal: true, config: undefined });
+  expect([await request(), await request('/late')]).toEqual(['mark:one', 'mark:one']);
 });
