@@ -22,6 +22,8 @@ export interface InboundDeps {
   unrouted(): InboundTarget;
   /** Undefined while the source is not attached. */
   root(host: string, port: number): Root | 'passthrough' | undefined;
+  /** Its listener is asked for by name and may turn out to be for another address; else it was found by its address. */
+  named(host: string, port: number): boolean;
 }
 
 class Chain implements InboundChain {
@@ -154,7 +156,8 @@ export class MeshInboundListener implements InboundListener {
         : [...listener.filterChains, ...(listener.defaultFilterChain === undefined ? [] : [listener.defaultFilterChain])];
     const secure = chains.filter((chain) => chain.tls !== undefined).length;
     this.#mode = secure === 0 ? 'plaintext' : secure === chains.length ? 'tls' : 'mixed';
-    this.#mismatch = listener === undefined ? '' : addressProblem(listener, this.host, this.port);
+    this.#mismatch =
+      listener === undefined || !this.#deps.named(this.host, this.port) ? '' : addressProblem(listener, this.host, this.port);
   }
 }
 

@@ -24,6 +24,7 @@ import { Clusters } from './cluster/clusters.ts';
 import { Demands } from './demand.ts';
 import { FilterChain } from './filters/chain.ts';
 import { MeshInboundListener } from './inbound-listeners.ts';
+import { InboundSockets } from './inbound-sockets.ts';
 import { load } from './lazy.ts';
 import type { HostPatterns } from './matching/host-patterns.ts';
 import { exactHosts } from './matching/host-patterns.ts';
@@ -55,6 +56,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
   includeRule: IncludeRule = 'mesh.yaml hosts';
   readonly asked = new Asked();
   #tls: TlsSupply | undefined;
+  #sockets: InboundSockets | undefined;
   #unrouted: OutboundTarget | undefined;
   #unroutedInbound: InboundTarget | undefined;
   #known = new Map<string, boolean>();
@@ -129,6 +131,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     const roots = new Roots(source, this.clusters, plan, () => this.#changed(), this.asked, runtime?.keys);
     runtime?.refresh(source);
     this.roots = roots;
+    this.#sockets = new InboundSockets(source, (name) => roots.demand(name));
     source.onChange((changes) =>
       this.#lane.run(() => {
         // Before the clusters, which may be made in this step and must find the secrets of now.
@@ -240,6 +243,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
         security: tls,
         unrouted: () => this.#noRoute(),
         root: (h, p) => this.#inboundRoot(h, p),
+        named: (h, p) => this.source?.inboundListener(h, p) !== undefined,
       });
       this.#listeners.set(key, listener);
     }
@@ -304,7 +308,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
   #inboundRoot(host: string, port: number): Root | 'passthrough' | undefined {
     if (this.source === undefined || this.roots === undefined) return undefined;
     const name = this.source.inboundListener(host, port);
-    return name === undefined ? 'passthrough' : this.roots.demand(name);
+    return name === undefined ? this.#sockets?.root(host, port) : this.roots.demand(name);
   }
 
   #observers(direction: Call['direction'], labels: TargetLabels, cluster: MeshCluster | undefined): ObserverSet {
@@ -319,6 +323,7 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
   #changed(): void {
     this.epoch++;
     this.#known = new Map();
+    this.#sockets?.forget();
     for (const listener of this.#listeners.values()) listener.refresh();
     this.#waiters.wake();
   }

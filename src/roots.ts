@@ -81,6 +81,7 @@ export class Roots {
   readonly #always: readonly ResourceKey[];
   /** The listeners that the source had by itself when lookups were last forgotten. */
   #listed: readonly unknown[] = [];
+  #complete = false;
 
   /** `always`: resources that are wanted whatever the roots need (layers of the runtime). */
   constructor(
@@ -229,8 +230,11 @@ export class Roots {
       const state = this.#source.get('listener', name);
       return state.status === 'present' ? state.value : name;
     });
-    if (listed.length === this.#listed.length && listed.every((value, index) => value === this.#listed[index])) return false;
+    const complete = this.#source.allListed?.() ?? true;
+    const same = listed.length === this.#listed.length && listed.every((value, index) => value === this.#listed[index]);
+    if (same && complete === this.#complete) return false;
     this.#listed = listed;
+    this.#complete = complete;
     return true;
   }
 

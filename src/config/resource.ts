@@ -112,6 +112,8 @@ export interface ConfigSource extends ResourceCache {
   onChange(listener: (changes?: Changes) => void): void;
   /** Names of the listeners that the source has by itself: all of a `mesh.yaml`, those of a wildcard LDS; empty for names on demand. */
   listeners(): readonly string[];
+  /** Whether all of `listeners()` are there: false until the first list of a wildcard LDS has come. Absent: always. */
+  allListed?(): boolean;
   /**
    * Names of the client listeners that could configure calls to `authority` (`host[:port]`, lower case), best first. On demand over xDS:
    * the authority with its port, without it, then `client_default_listener_resource_name_template` applied (duplicates removed).
@@ -120,7 +122,7 @@ export interface ConfigSource extends ResourceCache {
   candidates(authority: string): readonly string[];
   /**
    * Name of the server listener for a bound address: `server_listener_resource_name_template` with `%s` = `IP:port`; for a `mesh.yaml`
-   * the listener of its `inbound` entry with that port. Undefined: nothing is configured, the server is left alone.
+   * the listener of its `inbound` entry with that port. Undefined: none is asked for by name; one of `listeners()` may have the address.
    */
   inboundListener(host: string, port: number): string | undefined;
   describe(): SourceDescription;

@@ -18,7 +18,7 @@ import { Entry, EntryAlarm, WAITING, describeEntry, stopTimer } from './cache-en
 import type { ResourceOwner, ServerTraits } from './cache-entry.ts';
 import { tellCollections } from './collections.ts';
 import { FieldLists } from './field-lists.ts';
-import { isCollection, inCollection } from './names.ts';
+import { EVERYTHING, isCollection, inCollection } from './names.ts';
 import type { KnownResource, Outcome, Update } from './session.ts';
 
 export type { ResourceOwner, ServerTraits } from './cache-entry.ts';
@@ -104,6 +104,11 @@ export class XdsCache implements ResourceCache {
     return names;
   }
 
+  /** Whether the complete list of a wildcard type has come. */
+  listed(kind: ResourceKind): boolean {
+    return this.#listed.has(kind);
+  }
+
   /** Whether the owner answers for a name without a value, or for a list that has not come: what makes it fall back (gRFC A71). */
   lacks(owner: ResourceOwner, lists: ReadonlySet<ResourceKind>): boolean {
     for (const kind of lists) if (!this.#listed.has(kind)) return true;
@@ -175,6 +180,8 @@ export class XdsCache implements ResourceCache {
       }
       if (this.#applyOutcome(entry, outcome, update, server)) changed.push(keyOf(entry));
     }
+    // Also that there is nothing may be awaited: which servers are left alone (`inbound-sockets.ts`).
+    if (update.listed && kind === 'listener' && !this.#listed.has(kind)) changed.push({ kind, name: EVERYTHING });
     if (update.listed) this.#listed.set(kind, server);
     if (update.complete || update.listed) {
       for (const entry of this.#of(kind).values()) {

@@ -177,9 +177,12 @@ export class XdsClient implements ConfigSource {
   }
 
   listeners(): readonly string[] {
-    const names = new Set(this.#static.names('listener'));
-    for (const space of this.#wholeSpaces('listener')) for (const name of space.cache.names('listener')) names.add(name);
-    return [...names];
+    const whole = this.#wholeSpaces('listener').flatMap(({ cache }) => cache.names('listener'));
+    return [...new Set([...this.#static.names('listener'), ...whole])];
+  }
+
+  allListed(): boolean {
+    return this.#wholeSpaces('listener').every(({ cache }) => cache.listed('listener'));
   }
 
   candidates(authority: string): readonly string[] {
@@ -278,12 +281,11 @@ export class XdsClient implements ConfigSource {
 
   #space(source: ConfigSourceConfig | undefined): Space {
     const id = source?.id ?? '';
-    let space = this.#spaces.get(id);
-    if (space === undefined) {
-      const expired = (keys: readonly ResourceKey[]): void => this.#changed(withSource(keys, source));
-      space = new Space(new XdsCache({ clock: this.#options.clock, expired, waitMs: source?.initialFetchTimeoutMs }), source);
-      this.#spaces.set(id, space);
-    }
+    const known = this.#spaces.get(id);
+    if (known !== undefined) return known;
+    const expired = (keys: readonly ResourceKey[]): void => this.#changed(space.keys(keys));
+    const space = new Space(new XdsCache({ clock: this.#options.clock, expired, waitMs: source?.initialFetchTimeoutMs }), source);
+    this.#spaces.set(id, space);
     return space;
   }
 
@@ -357,7 +359,7 @@ export class XdsClient implements ConfigSource {
 
   #updated(space: Space, keys: readonly ResourceKey[]): void {
     if (space === this.#main) this.#lastGood?.changed();
-    this.#changed(withSource(keys, space.source));
+    this.#changed(space.keys(keys));
   }
 
   #changed(keys: Changes): void {
@@ -383,11 +385,6 @@ function missing(what: string): () => never {
   return () => {
     throw new TypeError(`no ${what} transport was given`);
   };
-}
-
-/** Listeners and clusters of a bootstrap's own source are known by name alone. */
-function withSource(keys: readonly ResourceKey[], source: ConfigSourceConfig | undefined): readonly ResourceKey[] {
-  return source === undefined ? keys : keys.map(({ kind, name }) => ({ kind, name, source }));
 }
 
 function touch(touched: Touched, authority: Authority, kind: ResourceKind): void {

@@ -100,6 +100,10 @@ export class NamedRoutesSource implements ConfigSource {
     return this.#inner.listeners();
   }
 
+  allListed(): boolean {
+    return this.#inner.allListed?.() ?? true;
+  }
+
   candidates(authority: string): readonly string[] {
     return [...new Set(this.#templates.map((template) => PREFIX + routeConfigName(template, authority)))];
   }

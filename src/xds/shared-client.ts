@@ -147,6 +147,10 @@ class ClientView implements ConfigSource {
     return this.#shared.client.listeners();
   }
 
+  allListed(): boolean {
+    return this.#shared.client.allListed?.() ?? true;
+  }
+
   candidates(authority: string): readonly string[] {
     return this.#shared.client.candidates(authority);
   }

@@ -1,5 +1,6 @@
 /** The resources of one source, with who answers for them: the aggregated streams of all authorities, or one config source of its own. */
 import type { ConfigSourceConfig } from '../config/config-source.ts';
+import type { ResourceKey } from '../config/resource.ts';
 import type { Authority } from './authority.ts';
 import type { XdsCache } from './cache.ts';
 
@@ -13,5 +14,11 @@ export class Space {
   constructor(cache: XdsCache, source: ConfigSourceConfig | undefined) {
     this.cache = cache;
     this.source = source;
+  }
+
+  /** As others know them: with the source, where it is not the aggregated streams. */
+  keys(keys: readonly ResourceKey[]): readonly ResourceKey[] {
+    const { source } = this;
+    return source === undefined ? keys : keys.map(({ kind, name }) => ({ kind, name, source }));
   }
 }

@@ -25,6 +25,7 @@ export const LEVELS: readonly (readonly [prefix: string, level: number])[] = [
   ['src/demand.ts', 5],
   ['src/on-demand-targets.ts', 5],
   ['src/inbound-listeners.ts', 5],
+  ['src/inbound-sockets.ts', 5],
   ['src/sources/', 6],
   ['src/mesh.ts', 6],
   ['src/mesh-parts.ts', 6],
