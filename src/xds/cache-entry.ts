@@ -86,6 +86,11 @@ export class Entry implements KnownResource {
     return this.state.status === 'present' && this.from === undefined;
   }
 
+  /** The control plane has said nothing of it yet. */
+  get awaited(): boolean {
+    return this.state.status === 'waiting' || this.fromDisk;
+  }
+
   /** True when the state as others see it changed. */
   fail(status: ResourceDescription['status'], reason: string): boolean {
     this.status = status;

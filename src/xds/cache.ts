@@ -150,7 +150,7 @@ export class XdsCache implements ResourceCache {
   requested(kind: ResourceKind, server: ServerTraits): void {
     for (const entry of this.#of(kind).values()) {
       if (entry.owner.server !== server || entry.timer !== undefined) continue;
-      if (entry.state.status !== 'waiting' && !entry.fromDisk) continue;
+      if (!entry.awaited) continue;
       const delay = this.#waitMs(server);
       if (delay > 0) entry.timer = this.#options.clock.set(new EntryAlarm(entry, (expired) => this.#expire(expired)), delay, true);
     }
@@ -160,8 +160,7 @@ export class XdsCache implements ResourceCache {
   disconnected(server: ServerTraits, kind?: ResourceKind): void {
     for (const [of, entries] of this.#entries) {
       if (kind !== undefined && of !== kind) continue;
-      for (const entry of entries.values())
-        if (entry.owner.server === server && (entry.state.status === 'waiting' || entry.fromDisk)) stopTimer(entry, this.#options.clock);
+      for (const entry of entries.values()) if (entry.owner.server === server && entry.awaited) stopTimer(entry, this.#options.clock);
     }
   }
 
@@ -187,7 +186,7 @@ export class XdsCache implements ResourceCache {
       for (const entry of this.#of(kind).values()) {
         if (entry.owner.server !== server || update.present.has(entry.name) || isCollection(entry.name)) continue;
         // An incremental answer to a wildcard settles only what is still awaited.
-        if (!update.complete && entry.state.status !== 'waiting' && !entry.fromDisk) continue;
+        if (!update.complete && !entry.awaited) continue;
         if (this.#applyAbsence(entry, update.wildcard || inCollection(entry.name, this.#of(kind)))) changed.push(keyOf(entry));
       }
     }
@@ -290,7 +289,7 @@ export class XdsCache implements ResourceCache {
 
   /** A name that is not in a complete list. */
   #applyAbsence(entry: Entry, wildcard: boolean): boolean {
-    if (entry.state.status === 'waiting' || entry.fromDisk) {
+    if (entry.awaited) {
       // The response may have been sent before our request arrived: the timer decides. A wildcard list is complete in any case.
       if (!wildcard) return false;
       if (!entry.wanted) {

@@ -12,6 +12,8 @@ import type { Session, SessionOptions, XdsRequest, XdsResponse } from './session
 import { SotwSession } from './sotw.ts';
 
 export interface Dialect {
+  /** A first request may stay without a response, since the client has everything. */
+  readonly silent: boolean;
   /** Path of the RPC: aggregated, or a type's own; undefined where the type has none in this dialect. */
   method(kind: ResourceKind | undefined): string | undefined;
   session(options: SessionOptions): Session;
@@ -41,6 +43,7 @@ function methodOf(kind: ResourceKind | undefined, verb: 'Stream' | 'Delta'): str
 
 export const DIALECTS: Readonly<Record<'sotw' | 'delta', Dialect>> = {
   sotw: {
+    silent: false,
     // Virtual hosts are discovered incrementally or not at all (Envoy X-90).
     method: (kind) => (kind === 'virtual-host' ? undefined : methodOf(kind, 'Stream')),
     session: (options) => new SotwSession(options),
@@ -48,6 +51,7 @@ export const DIALECTS: Readonly<Record<'sotw' | 'delta', Dialect>> = {
     decode: decodeDiscoveryResponse,
   },
   delta: {
+    silent: true,
     method: (kind) => methodOf(kind, 'Delta'),
     session: (options) => new DeltaSession(options),
     encode: (request) => encodeDeltaDiscoveryRequest(request as DeltaDiscoveryRequest),

@@ -11,7 +11,7 @@ import type { SessionOptions } from './session.ts';
 import { StreamRun } from './stream-run.ts';
 import type { StreamOptions } from './stream-run.ts';
 
-/** After a refusal, how long a stream must live without a response until the refusal counts as over. */
+/** How long a stream must live without a response until the server counts as one that lets us in: after a refusal, and where it may have nothing to say. */
 const REFUSED_MS = 5_000;
 
 /** The stream ended before any response. */
@@ -78,7 +78,7 @@ export class ServerLink implements Alarm {
   #stream(): Promise<void> {
     const { cache, server, log, session } = this.#options;
     return new Promise((resolve, reject) => {
-      let connected = false;
+      let connectedAt: number | undefined;
       const run = new StreamRun({
         ...this.#options,
         session: {
@@ -88,7 +88,7 @@ export class ServerLink implements Alarm {
           initialVersions: (kind) => cache.versions(kind, server),
         },
         connected: () => {
-          connected = true;
+          connectedAt = this.#options.clock.now();
           if (this.#refused) this.#doubt = this.#options.clock.set(this, REFUSED_MS, true);
           else this.onAlarm();
         },
@@ -99,9 +99,10 @@ export class ServerLink implements Alarm {
         ended: (ended, code, details) => {
           this.#run = undefined;
           this.#settle();
-          this.#refused = connected && ended.responses === 0;
+          const served = ended.responses > 0 || (connectedAt !== undefined && this.#quiet(connectedAt));
+          this.#refused = connectedAt !== undefined && !served;
           const problem = `${server.uri}: ${grpcStatusName(code)}${details === '' ? '' : `: ${details}`}`;
-          if (ended.responses > 0) {
+          if (served) {
             if (!this.#stop.signal.aborted)
               log.info('the control plane ended the stream', { server: server.uri, status: grpcStatusName(code), details });
             resolve();
@@ -114,6 +115,18 @@ export class ServerLink implements Alarm {
       this.#run = run;
       run.open(this.#options.transport());
     });
+  }
+
+  /**
+   * A server of the incremental dialect that was told the versions of everything owes no response (Envoy X-32): a stream that stood without one is
+   * no failure (gRFC A57 knows state of the world only, where each type is answered). Else streams of a limited age would raise the back-off to its cap.
+   */
+  #quiet(connectedAt: number): boolean {
+    const { cache, server, clock, dialect, session } = this.#options;
+    if (!dialect.silent || clock.now() - connectedAt < REFUSED_MS) return false;
+    const kinds = new Set(session.types.map(({ kind }) => kind));
+    for (const entry of cache.entries()) if (entry.awaited && entry.owner.server === server && kinds.has(entry.kind)) return false;
+    return true;
   }
 
   /** The server lets us in. */

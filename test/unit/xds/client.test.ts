@@ -122,6 +122,57 @@ describe('connection', () => {
     expect(client.describe()).toMatchObject({ connected: true, problem: undefined });
   });
 
+  describe('a stream that ends without a response', () => {
+    /** Has everything that it wants; the stream that brought it has ended. */
+    async function satisfied(protocol: 'sotw' | 'delta') {
+      const log = new RecordingLogger();
+      const made = setup({ log, bootstrap: bootstrap({ servers: [{ ...SERVER, protocol }] }) });
+      made.client.want([LISTENER]);
+      const stream = made.transport.stream.connect();
+      const body = resource('listener', 'a', 'A');
+      if (protocol === 'sotw') stream.respond('listener', '1', 'n', [body]);
+      else stream.respondDelta('listener', 'n', [{ name: 'a', version: '1', body }]);
+      await made.clock.advance(60_000);
+      stream.end(14, 'too old');
+      await settle();
+      expect(made.transport.streams).toHaveLength(2);
+      return { ...made, log };
+    }
+
+    test('delta: the server may have had nothing to say (Envoy X-32); as often as that happens, it is no failure', async () => {
+      const { client, clock, transport, log } = await satisfied('delta');
+      for (let count = 2; count < 20; count++) {
+        expect(transport.stream.connect().takeDelta()).toEqual([{ type: 'listener', sub: ['a'], initial: { a: '1' }, node: 'n1' }]);
+        await clock.advance(60_000);
+        transport.stream.end(14, 'too old');
+        await settle();
+        expect(transport.streams).toHaveLength(count + 1);
+      }
+      expect(client.describe().problem).toBeUndefined();
+      expect(log.lines.filter((line) => line.startsWith('warn'))).toEqual([]);
+    });
+
+    test.each([
+      ['state of the world: every type is answered', 'sotw', 60_000, [LISTENER]],
+      ['delta, too soon', 'delta', 4_999, [LISTENER]],
+      ['delta, with a name that is awaited', 'delta', 10_000, [LISTENER, { kind: 'listener', name: 'b' }]],
+    ] as const)('%s: a failure (gRFC A57)', async (_title, protocol, ms, wanted) => {
+      const { client, clock, transport } = await satisfied(protocol);
+      client.want(wanted);
+      for (const wait of [1000, 1600, 2560]) {
+        const count = transport.streams.length;
+        transport.stream.connect();
+        await clock.advance(ms);
+        transport.stream.end(14, 'gone');
+        expect(client.describe().problem).toBe('cp:1: UNAVAILABLE: gone');
+        await clock.advance(wait - 1);
+        expect(transport.streams).toHaveLength(count);
+        await clock.advance(1);
+        expect(transport.streams).toHaveLength(count + 1);
+      }
+    });
+  });
+
   test('a transport that cannot be made is a problem, not a crash; the loop goes on', async () => {
     const log = new RecordingLogger();
     let tries = 0;
