@@ -96,12 +96,12 @@ export class XdsCache implements ResourceCache {
     if (!keep || (entry.status !== 'ACKED' && entry.status !== 'NACKED')) this.#delete(entry);
   }
 
-  /** Names that have a value and that the server still has. */
+  /** Names that have a value. Those that the server deleted come last: while they are wanted, they stay in use (gRFC A88). */
   names(kind: ResourceKind): readonly string[] {
-    const names: string[] = [];
-    for (const entry of this.#of(kind).values())
-      if (entry.state.status === 'present' && entry.status !== 'DOES_NOT_EXIST' && !isCollection(entry.name)) names.push(entry.name);
-    return names;
+    const [names, kept]: [string[], string[]] = [[], []];
+    for (const { name, state, status } of this.#of(kind).values())
+      if (state.status === 'present' && !isCollection(name)) (status === 'DOES_NOT_EXIST' ? kept : names).push(name);
+    return [...names, ...kept];
   }
 
   /** Whether the complete list of a wildcard type has come. */

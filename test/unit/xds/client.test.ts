@@ -522,6 +522,17 @@ describe('names and servers', () => {
     off.transport.stream.connect().respond('listener', '1', 'n', [resource('listener', 'a')]);
     expect(off.client.listeners()).toEqual([]);
   });
+
+  test.each([
+    ['kept, and listed last', [], ['y', 'x']],
+    ['gone with fail_on_data_errors', ['fail_on_data_errors'], ['y']],
+  ] as const)('listeners(): one that the list lost while it is in use is %s (gRFC A88)', (_title, features, listed) => {
+    const { client, transport } = setup({ wildcard: true, bootstrap: bootstrap({ servers: [{ ...SERVER, features }] }) });
+    transport.stream.connect().respond('listener', '1', 'n', [resource('listener', 'x'), resource('listener', 'z')]);
+    client.want([{ kind: 'listener', name: 'x' }]);
+    transport.stream.respond('listener', '2', 'm', [resource('listener', 'y')]);
+    expect(client.listeners()).toEqual(listed);
+  });
 });
 
 test('describe: CSDS status, version, time of update, and fields without effect, which go with their resource', () => {
