@@ -53,7 +53,11 @@ export class ServerLink implements Alarm {
   /** Tells the server of changed names. The first call opens the stream. */
   subscribe(kinds: Iterable<ResourceKind>): void {
     if (this.#stop.signal.aborted) return;
-    this.#running ??= keepOpen(() => this.#stream(), this.#stop.signal, this.#options);
+    if (this.#running === undefined) {
+      // A stream that is refused at once may lead back here (what the last-good file has leads to more names): one loop all the same.
+      this.#running = Promise.resolve();
+      this.#running = keepOpen(() => this.#stream(), this.#stop.signal, this.#options);
+    }
     for (const kind of kinds) this.#run?.subscribe(kind);
   }
 

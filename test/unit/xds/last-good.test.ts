@@ -113,6 +113,26 @@ describe('when it is served from', () => {
     expect(client.describe().lastGood).toMatchObject({ inUse: false });
   });
 
+  test('a transport that refuses at once, while what is restored leads to more names: one stream at a time, and none is left', async () => {
+    const path = place();
+    await saved(path, { a: 'A' }, { c: 'C' });
+    const { client, transport, clock } = restart(path);
+    client.onChange(() => client.want([A, C]));
+    transport.refuse = { code: 14, details: 'refused' };
+    client.want([A]);
+    expect(client.get('cluster', 'c')).toMatchObject({ value: 'C' });
+    expect(transport.streams).toHaveLength(1);
+    transport.refuse = undefined;
+    await clock.advance(5000);
+    expect(transport.streams).toHaveLength(2);
+    expect(transport.stream.take()).toEqual([
+      { type: 'listener', names: ['a'], node: 'n1' },
+      { type: 'cluster', names: ['c'] },
+    ]);
+    await client.close();
+    expect(transport.streams.map(({ ended }) => ended)).toEqual([true, true]);
+  });
+
   test('no version from the file is sent: the server must send everything', async () => {
     const path = place();
     await saved(path, { a: 'A' });
