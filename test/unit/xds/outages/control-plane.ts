@@ -2,6 +2,8 @@
  * A control plane in memory that can be killed, fall silent and come back: the streams of `inmesh serve` (no IO, both dialects) behind a
  * transport on simulated time. What it is told to serve is pushed; the network takes no time.
  */
+import { TYPE_URLS } from '../../../../src/config/resource.ts';
+import type { ResourceKind } from '../../../../src/config/resource.ts';
 import type { Clock, Timer } from '../../../../src/core/clock.ts';
 import type { AdsStreamEvents } from '../../../../src/core/transport.ts';
 import type { Catalogue, Served } from '../../../../src/control-plane/catalogue.ts';
@@ -117,6 +119,15 @@ export class PlaneStream extends FakeStream {
     this.#server.update();
   }
 
+  /** Says nothing of a type until `release`; the others go on. */
+  hold(kind: ResourceKind): void {
+    this.#server.pause(TYPE_URLS[kind]);
+  }
+
+  release(kind: ResourceKind): void {
+    this.#server.resume(TYPE_URLS[kind]);
+  }
+
   schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -171,6 +182,12 @@ export class MemoryPlane extends FakeTransport {
     this.clock = clock;
     this.keepAlive = keepAlive;
     this.refuse = REFUSED;
+  }
+
+  /** Answers what was asked while it was silent. */
+  wake(): void {
+    this.mode = 'serving';
+    for (const stream of this.streams) if (stream instanceof PlaneStream) stream.schedule();
   }
 
   /** Runs from now on, as a new process if it was killed. */

@@ -51,6 +51,8 @@ export interface OutageOptions {
   readonly include?: readonly string[];
   /** What the control plane serves when the mesh starts; absent: it refuses. */
   readonly resources?: readonly Json[];
+  /** How else it is away. */
+  readonly absent?: ((plane: MemoryPlane) => void) | undefined;
 }
 
 /** A call that was begun: port of the endpoint that answered it, or how it failed; undefined while it waits. */
@@ -88,6 +90,7 @@ export class Outage {
     const { clock, log } = this;
     this.plane = new MemoryPlane(clock, options.keepAlive);
     if (options.resources !== undefined) this.plane.serve(options.resources, '1');
+    options.absent?.(this.plane);
     const text = JSON.stringify({
       xds_servers: [{ server_uri: 'cp:1', channel_creds: [{ type: 'insecure' }], server_features: ['xds_v3', ...features] }],
       node: { id: 'app' },
