@@ -143,12 +143,70 @@ describe('express lane', () => {
 });
 
 describe('what a broken stream is', () => {
-  test('refused: nothing was processed, so it may be tried again', async () => {
-    const { stub, engine } = await raw((stream) => stream.close(constants.NGHTTP2_REFUSED_STREAM));
+  test('refused: sent once more within the attempt (gRFC A6, transparent retry); refused again, it is a failure', async () => {
+    let seen = 0;
+    const { stub, engine } = await raw((stream) => {
+      seen++;
+      stream.close(constants.NGHTTP2_REFUSED_STREAM);
+    });
     const outcome = await unary(stub, 'x');
     expect(outcome.code).toBe(status.UNAVAILABLE);
     expect(outcome.details).toMatch(/^\[UR\] upstream_refused_stream: /);
     expect(engine.record.attempts.at(-1)).toMatchObject({ failure: 'upstream_refused_stream' });
+    expect([seen, engine.record.calls.at(-1)?.attempts]).toEqual([2, 1]);
+  });
+
+  test('refused once: every message comes to the next stream, and no attempt is counted', async () => {
+    let seen = 0;
+    const { stub, engine } = await raw((stream) => {
+      if (seen++ === 0) {
+        stream.close(constants.NGHTTP2_REFUSED_STREAM);
+        return;
+      }
+      const parts: Buffer[] = [];
+      stream.on('data', (part: Buffer) => parts.push(part));
+      stream.on('end', () =>
+        reply(
+          stream,
+          Buffer.from(
+            String(
+              Buffer.concat(parts)
+                .toString()
+                .replaceAll(/[^abc]/g, ''),
+            ),
+          ),
+        ),
+      );
+    });
+    expect(await collect(stub, ['a', 'b', 'c'])).toMatchObject({ code: 0, value: 'abc' });
+    expect(engine.record.calls.at(-1)).toMatchObject({ attempts: 1, grpcStatus: 0 });
+  });
+
+  test('a session that is going (GOAWAY) loses no call: those that it did not take go to the next one', async () => {
+    const { stub, server } = await raw((stream) => reply(stream, Buffer.from('taken')));
+    let sessions = 1;
+    server.on('session', () => sessions++);
+    let answered = 0;
+    server.on('stream', (stream) => void (++answered % 50 === 0 && stream.session?.goaway(constants.NGHTTP2_NO_ERROR, 2 ** 31 - 1)));
+    const outcomes = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const codes: number[] = [];
+        for (let i = 0; i < 30; i++) codes.push((await unary(stub, 'x')).code);
+        return codes;
+      }),
+    );
+    expect(outcomes.flat().filter((code) => code !== 0)).toEqual([]);
+    expect(sessions).toBeGreaterThan(3);
+  });
+
+  test('what was reset otherwise may have been processed: not sent again', async () => {
+    let seen = 0;
+    const { stub } = await raw((stream) => {
+      seen++;
+      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+    });
+    expect((await unary(stub, 'x')).code).toBe(status.INTERNAL);
+    expect(seen).toBe(1);
   });
 
   test.each([
@@ -168,10 +226,9 @@ describe('what a broken stream is', () => {
   });
 
   test('after a retry on the same endpoint the call succeeds', async () => {
-    let refused = false;
+    let refused = 0;
     const { stub, engine } = await raw((stream) => {
-      if (!refused) {
-        refused = true;
+      if (refused++ < 2) {
         stream.close(constants.NGHTTP2_REFUSED_STREAM);
       } else {
         reply(stream, Buffer.from('second'));

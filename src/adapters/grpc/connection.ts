@@ -5,7 +5,7 @@
 import type { ChannelOptions, StatusObject } from '@grpc/grpc-js';
 import { Channel, ChannelCredentials, connectivityState } from '@grpc/grpc-js';
 import { isIP } from 'node:net';
-import type { Attempt } from '../../core/call.ts';
+import type { Attempt, OutboundCall } from '../../core/call.ts';
 import type { Alarm, Clock, Timer } from '../../core/clock.ts';
 import type { Endpoint } from '../../core/endpoint.ts';
 import type { Failure, FailureKind } from '../../core/failure.ts';
@@ -23,6 +23,7 @@ import type { Line } from './exchange.ts';
 import type { Lane } from './express.ts';
 import { ExpressCall, laneOf } from './express.ts';
 import { MetadataView } from './metadata.ts';
+import type { WireCall } from './wire.ts';
 
 /** What the application set for its channel, as far as it concerns connections. */
 export interface ConnectionSetting {
@@ -77,20 +78,42 @@ export class GrpcConnection implements Connection, Line, Alarm, HandshakeWatcher
       else resolve(reply);
       return;
     }
-    const { head } = call;
-    const view = head.headers;
-    if (!(view instanceof MetadataView)) throw new TypeError('a gRPC call without metadata');
     const channel = this.#ready();
-    const lane = this.#lane;
     const connected = channel.getConnectivityState(this.#keepsActive(attempt.startedAt)) === connectivityState.READY;
-    const express = connected && lane !== undefined;
-    const deadline = front.attemptDeadline(call);
-    const wire = express
-      ? new ExpressCall(lane, head.path, head.authority, deadline, front.getCallNumber())
-      : channel.createCall(head.path, deadline, head.authority, null, 0);
+    const wire = this.#wire(call, front, channel, connected);
     const exchange = new Exchange(attempt, wire, this, front, resolve);
     attempt.pending = exchange;
     this.#active++;
+    this.#start(exchange, front, channel, connected);
+  }
+
+  resend(exchange: Exchange): boolean {
+    const { attempt } = exchange;
+    const front = attempt.call.body;
+    const channel = this.#channel;
+    if (!(front instanceof GrpcCall) || !front.replayable || channel === undefined) return false;
+    const connected = channel.getConnectivityState(true) === connectivityState.READY;
+    exchange.wire = this.#wire(attempt.call, front, channel, connected);
+    exchange.nextMessage = 0;
+    exchange.writing = false;
+    exchange.halfClosed = false;
+    this.#start(exchange, front, channel, connected);
+    return true;
+  }
+
+  #wire(call: OutboundCall, front: GrpcCall, channel: Channel, connected: boolean): WireCall {
+    const { head } = call;
+    const lane = connected ? this.#lane : undefined;
+    const deadline = front.attemptDeadline(call);
+    return lane === undefined
+      ? channel.createCall(head.path, deadline, head.authority, null, 0)
+      : new ExpressCall(lane, head.path, head.authority, deadline, front.getCallNumber());
+  }
+
+  #start(exchange: Exchange, front: GrpcCall, channel: Channel, connected: boolean): void {
+    const { attempt, wire } = exchange;
+    const view = attempt.call.head.headers;
+    if (!(view instanceof MetadataView)) throw new TypeError('a gRPC call without metadata');
     if (connected) attempt.markSent();
     else this.#wait(exchange, channel);
     const { callCredentials } = front;
@@ -98,7 +121,7 @@ export class GrpcConnection implements Connection, Line, Alarm, HandshakeWatcher
     // An attempt never waits for one endpoint to come up: failing at once lets a retry pick another.
     const options = view.metadata.getOptions();
     if (options.waitForReady === true) view.writable().setOptions({ ...options, waitForReady: false });
-    wire.start(express ? view.writable() : view.metadata, exchange);
+    wire.start(wire instanceof ExpressCall ? view.writable() : view.metadata, exchange);
     front.run(exchange);
   }
 

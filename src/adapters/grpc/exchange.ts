@@ -6,7 +6,7 @@ import type { StatusObject } from '@grpc/grpc-js';
 import { Metadata } from '@grpc/grpc-js';
 import type { Attempt, Cancellable } from '../../core/call.ts';
 import type { Failure } from '../../core/failure.ts';
-import { describeFailure } from '../../core/failure.ts';
+import { describeFailure, FAILURES } from '../../core/failure.ts';
 import type { HeaderMap } from '../../core/headers.ts';
 import type { LocalityLoad } from '../../core/load.ts';
 import type { Reply, ReplyBody } from '../../core/reply.ts';
@@ -33,12 +33,15 @@ export interface Front {
 export interface Line {
   /** A failure of ours, or undefined when the status is an answer (the server's, or one that no kind of failure describes). */
   judge(exchange: Exchange, status: StatusObject, headSeen: boolean): Failure | undefined;
+  /** Starts another wire for an exchange that no server has seen; false where it cannot be sent again. */
+  resend(exchange: Exchange): boolean;
   onEnd(exchange: Exchange): void;
 }
 
 export class Exchange implements Cancellable, Reply, ReplyBody, Outlet, WireListener {
   readonly attempt: Attempt;
-  readonly wire: WireCall;
+  /** Another one after a transparent retry. */
+  wire: WireCall;
   readonly status = 200;
   grpcStatus: number | undefined = undefined;
   readonly failure = undefined;
@@ -55,6 +58,7 @@ export class Exchange implements Cancellable, Reply, ReplyBody, Outlet, WireList
   #headSeen = false;
   #delivered = false;
   #ended = false;
+  #resent = false;
   #held: unknown[] | undefined = undefined;
   #end: StatusObject | undefined = undefined;
   #endFailure: Failure | undefined = undefined;
@@ -97,7 +101,7 @@ export class Exchange implements Cancellable, Reply, ReplyBody, Outlet, WireList
     if (this.#ended) return;
     const failed = this.#line.judge(this, status, this.#headSeen);
     if (!this.#headSeen && failed !== undefined) {
-      this.#fail(failed);
+      if (!this.#isResent(failed)) this.#fail(failed);
       return;
     }
     if (failed === undefined) this.attempt.markSent();
@@ -145,6 +149,16 @@ export class Exchange implements Cancellable, Reply, ReplyBody, Outlet, WireList
     if (this.#ended) return;
     this.#finish(200, undefined, undefined);
     this.wire.cancelWithStatus(GrpcStatus.CANCELLED, 'the reply was not wanted');
+  }
+
+  /**
+   * gRFC A6, transparent retry: a server that refuses the stream, or is going (GOAWAY) before it has come, has not begun the call. It is sent
+   * once more, whatever the retry policy; a second refusal is a failure of the attempt.
+   */
+  #isResent({ kind }: Failure): boolean {
+    if (this.#resent || (kind !== FAILURES.refusedStream && kind !== FAILURES.resetBeforeRequest)) return false;
+    this.#resent = true;
+    return this.#line.resend(this);
   }
 
   #fail(failed: Failure): void {

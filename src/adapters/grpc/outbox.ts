@@ -9,7 +9,7 @@ export const REPLAY_LIMIT_BYTES = 1_048_576;
 
 /** Where messages go: one attempt on the wire, with how far it has come. */
 export interface Outlet {
-  readonly wire: WireCall;
+  wire: WireCall;
   /** Index of the next message to send. */
   nextMessage: number;
   /** A message is with grpc-js and not yet written. */
@@ -78,9 +78,10 @@ export class Outbox {
       if (entry === undefined) break;
       outlet.nextMessage++;
       outlet.writing = true;
-      const context: WireContext = { callback: () => this.#written(outlet, entry) };
+      const { wire } = outlet;
+      const context: WireContext = { callback: () => this.#written(outlet, wire, entry) };
       if (entry.flags !== undefined) context.flags = entry.flags;
-      outlet.wire.sendMessageWithContext(context, entry.message);
+      wire.sendMessageWithContext(context, entry.message);
     }
     // grpc-js orders a half-close behind the one message it may still be holding.
     if (this.#closed && !outlet.halfClosed && outlet.nextMessage === this.#dropped + entries.length) {
@@ -89,7 +90,9 @@ export class Outbox {
     }
   }
 
-  #written(outlet: Outlet, entry: Entry): void {
+  #written(outlet: Outlet, wire: WireCall, entry: Entry): void {
+    // Of a wire that was refused: the message is to be written to another one.
+    if (outlet.wire !== wire) return;
     outlet.writing = false;
     const { callback } = entry;
     entry.callback = undefined;

@@ -4,8 +4,10 @@
  * plain HTTP/2 server to grpc-js, and what reaches it is what was admitted here: plaintext only where the chain is plaintext.
  */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { constants } from 'node:http2';
 import type { ServerHttp2Session } from 'node:http2';
 import type { Server, Socket } from 'node:net';
+import type { Alarm, Clock } from '../../core/clock.ts';
 import type { Peer } from '../../core/call.ts';
 import type { ConnectionFacts, InboundChain, InboundEngine, InboundListener } from '../../core/engine.ts';
 import { MeshError } from '../../core/errors.ts';
@@ -20,8 +22,14 @@ export interface Admission {
   readonly peer: Peer;
 }
 
+/** Milliseconds between the two GOAWAYs of a connection of older rules: Envoy's `drain_timeout` of the connection manager. */
+const RETIRE_MS = 5000;
+/** No stream is refused yet. */
+const LAST_STREAM = 2 ** 31 - 1;
+
 /** A connection with a chain follows its listener: it takes over new rules, or goes when these would not have let it in as it is. */
-class Connection implements Admission {
+class Connection implements Admission, Alarm {
+  #retiring = false;
   readonly listener: InboundListener;
   readonly peer: Peer;
   readonly #facts: ConnectionFacts;
@@ -35,12 +43,30 @@ class Connection implements Admission {
     this.#facts = facts;
   }
 
-  review(draining: boolean): void {
+  review(draining: boolean, clock: Clock): void {
     if (this.chain === undefined) return;
     const chain = this.listener.state === 'serving' && !draining ? this.listener.chain(this.#facts) : undefined;
-    // gRFC A36: GOAWAY; calls that run may end.
-    if (chain === undefined || chain.security !== this.chain.security) this.session?.close();
-    else this.chain = chain;
+    if (chain !== undefined && chain.security === this.chain.security) this.chain = chain;
+    // gRFC A36: GOAWAY; calls that run may end. What was open and is to be secured takes no more.
+    else if (chain === undefined || this.chain.security === undefined) this.session?.close();
+    else this.#retire(clock);
+  }
+
+  /**
+   * RFC 9113, 6.8: says that it is going, and goes when calls that were on their way meanwhile have come; they would fail otherwise
+   * although nothing is wrong.
+   */
+  #retire(clock: Clock): void {
+    const { session } = this;
+    if (session === undefined || this.#retiring) return;
+    this.#retiring = true;
+    if (!session.destroyed && !session.closed) session.goaway(constants.NGHTTP2_NO_ERROR, LAST_STREAM);
+    const timer = clock.set(this, RETIRE_MS, true);
+    session.once('close', () => clock.clear(timer));
+  }
+
+  onAlarm(): void {
+    this.session?.close();
   }
 }
 
@@ -116,7 +142,7 @@ export class ServerPorts {
 
   #review(listener: InboundListener): void {
     for (const connection of this.#admissions.values()) {
-      if (connection.listener === listener) connection.review(this.#engine.draining);
+      if (connection.listener === listener) connection.review(this.#engine.draining, this.#engine.clock);
     }
   }
 
@@ -156,7 +182,7 @@ export class ServerPorts {
         this.#admit(secured, connection);
         pass(secured);
         // The listener may have changed during the handshake.
-        connection.review(this.#engine.draining);
+        connection.review(this.#engine.draining, this.#engine.clock);
       });
     }
   }

@@ -87,10 +87,9 @@ export class InboundExchange implements RequestHead, Cancellable {
     const { call } = this;
     const { listener, chain } = this.#connection;
     const response = this.#response;
-    this.#connection.active++;
+    this.#connection.started(response);
     response[EXCHANGE] = this;
     response.on('close', onClose);
-    if (this.#connection.leaving) response.shouldKeepAlive = false;
     const opened = listener.open(call, chain);
     if (!('handler' in opened)) return this.#answer(opened);
     const { steps } = opened;

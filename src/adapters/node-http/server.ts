@@ -81,7 +81,7 @@ class AttachedServer {
   #review(): void {
     for (const connection of this.#connections) {
       if (this.#engine.draining) connection.leave();
-      else connection.review();
+      else connection.review(this.#engine.clock);
     }
   }
 
