@@ -128,7 +128,11 @@ export class MeshEngine implements OutboundEngine, InboundEngine {
     };
     this.include = include;
     this.#tls = tls;
-    const roots = new Roots(source, this.clusters, plan, () => this.#changed(), this.asked, runtime?.keys);
+    const roots = new Roots(source, this.clusters, plan, () => this.#changed(), {
+      asked: this.asked,
+      always: runtime?.keys ?? [],
+      startTimeoutMs: this.parts.startTimeoutMs,
+    });
     runtime?.refresh(source);
     this.roots = roots;
     this.#sockets = new InboundSockets(source, (name) => roots.demand(name));

@@ -30,6 +30,8 @@ export interface Root {
   old: boolean;
   /** Asked for by name, so never forgotten; others came with the hosts of calls. */
   pinned: boolean;
+  /** Time of the clock when a call last began or ended to wait for it. */
+  awaitedAt: number;
 }
 
 interface Live {
@@ -43,7 +45,18 @@ export type Lookup =
   | { readonly status: 'failed'; readonly reason: string }
   | { readonly status: 'waiting'; readonly asked: readonly string[] };
 
-/** Beyond this number, listeners that do not exist are forgotten (an application that calls whatever hosts it is given may meet any number). */
+export interface RootsOptions {
+  readonly asked?: Asked;
+  /** Resources that are wanted whatever the roots need (layers of the runtime). */
+  readonly always?: readonly ResourceKey[];
+  /** Milliseconds that a call waits for a listener. */
+  readonly startTimeoutMs?: number;
+}
+
+/**
+ * Beyond this number, listeners that do not exist are forgotten, and such as no call waits for any more (an application that calls whatever
+ * hosts it is given may meet any number, and in an outage of the control plane nobody says that one does not exist).
+ */
 const MAX_ROOTS = 1000;
 const MAX_LOOKUPS = 10_000;
 const MAX_ASKED = 1000;
@@ -79,20 +92,15 @@ export class Roots {
   readonly #changes: ClusterChanges;
   #wanted = new KeySet();
   readonly #always: readonly ResourceKey[];
+  readonly #patienceMs: number;
   /** The listeners that the source had by itself when lookups were last forgotten. */
   #listed: readonly unknown[] = [];
   #complete = false;
 
-  /** `always`: resources that are wanted whatever the roots need (layers of the runtime). */
-  constructor(
-    source: ConfigSource,
-    clusters: Clusters,
-    plan: PlanDeps,
-    onChange: () => void,
-    asked = new Asked(),
-    always: readonly ResourceKey[] = [],
-  ) {
+  constructor(source: ConfigSource, clusters: Clusters, plan: PlanDeps, onChange: () => void, options: RootsOptions = {}) {
+    const { asked = new Asked(), always = [], startTimeoutMs = 15_000 } = options;
     this.#always = always;
+    this.#patienceMs = startTimeoutMs;
     this.#source = source;
     this.#clusters = clusters;
     this.#plan = plan;
@@ -110,6 +118,7 @@ export class Roots {
     const known = this.#roots.get(name);
     if (known !== undefined) {
       known.pinned ||= pinned;
+      known.awaitedAt = this.#now();
       return known;
     }
     if (this.#roots.size >= MAX_ROOTS) this.#forget();
@@ -123,6 +132,7 @@ export class Roots {
       partial: false,
       old: false,
       pinned,
+      awaitedAt: this.#now(),
     };
     this.#roots.set(name, root);
     this.sync();
@@ -136,7 +146,8 @@ export class Roots {
       this.#asked.add(authority, true);
       found = this.#find(authority, (name) => this.demand(name, false));
       if (this.#lookups.size >= MAX_LOOKUPS) this.#lookups.clear();
-      this.#lookups.set(authority, found);
+      // Who waits looks again, so that what it waits for is not forgotten.
+      if (found.status !== 'waiting') this.#lookups.set(authority, found);
     }
     return found;
   }
@@ -240,10 +251,18 @@ export class Roots {
 
   /** Half of the room, the oldest first; a host that is called again is asked for again. */
   #forget(): void {
-    for (const [name, root] of this.#roots) {
-      if (this.#roots.size <= MAX_ROOTS / 2) return;
-      if (root.status === 'failed' && !root.pinned) this.#roots.delete(name);
+    const since = this.#now() - this.#patienceMs;
+    for (const status of ['failed', 'waiting'] as const) {
+      for (const [name, root] of this.#roots) {
+        if (this.#roots.size <= MAX_ROOTS / 2) return;
+        if (root.status !== status || root.pinned || root.plan !== undefined) continue;
+        if (status === 'failed' || root.awaitedAt < since) this.#roots.delete(name);
+      }
     }
+  }
+
+  #now(): number {
+    return this.#plan.deps.clock.now();
   }
 
   #find(authority: string, rootOf: (name: string) => Root | undefined): Lookup {

@@ -95,6 +95,36 @@ describe('a call before the configuration', () => {
     expect(clock.pending).toBe(0);
   });
 
+  test('hosts that no call waits for any more are forgotten beyond a thousand', async () => {
+    const { engine, source, clock, call } = engineSetup({ include: ['*.test'], parts: { startTimeoutMs: 10_000 } });
+    const ask = (count: number, from: number): void => {
+      for (let n = from; n < from + count; n++) {
+        const one = call(`h${n}.test`);
+        void engine.handle(one).then((reply) => finish(one, reply));
+      }
+    };
+    ask(1100, 0);
+    expect(source.wanted).toHaveLength(1100);
+    await clock.advance(5000);
+    ask(2, 0);
+    await clock.advance(15_002);
+    // The last calls for all but two ended more than startTimeout ago; of those, what makes half of the room stays.
+    ask(1, 2000);
+    const hosts = source.wanted.map(({ name }) => name);
+    expect(hosts).toHaveLength(501);
+    expect(hosts).toEqual(expect.arrayContaining(['h0.test', 'h1.test', 'h1099.test', 'h2000.test']));
+    expect(hosts).not.toContain('h2.test');
+    // Asked for again, and served.
+    const again = call('h2.test');
+    const state = track(engine.handle(again));
+    source.put('listener', 'h2.test', apiListener('h2.test', routesTo('r', 'c'))).cluster('c', 1);
+    source.push();
+    await clock.advance(10);
+    expect(state.value?.status).toBe(200);
+    finish(again, state.value as Reply);
+    await clock.advance(10_000);
+  });
+
   test('a thousand wait together and all are woken', async () => {
     const { engine, source, clock, call } = engineSetup({ include: ['shop'] });
     const calls = Array.from({ length: 1000 }, () => call('shop'));
