@@ -1,9 +1,13 @@
 import { defineConfig } from 'vitest/config';
 
+const long = process.env['INMESH_INTEROP_LONG'] === '1';
+
 export default defineConfig({
   test: {
     root: new URL('../..', import.meta.url).pathname,
     include: ['test/interop/**/*.test.ts'],
+    // Building Consul and Envoy Gateway takes minutes: only where they are asked for (scripts/interop.mjs).
+    exclude: long ? [] : ['test/interop/long/**'],
     globalSetup: ['test/interop/peers.ts'],
     pool: 'forks',
     // Shares are measured and processor time is bounded, so the files do not run against each other.
