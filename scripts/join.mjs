@@ -27,6 +27,33 @@ const ENTRIES = [
 
 const MARK = '__MODULE_URL__';
 
+/** The dependency whose modules are joined with ours. */
+const JOINED = '@bufbuild/protobuf';
+
+/** What the files of that dependency say of their authors and terms, each notice once. */
+function thirdParty() {
+  const texts = new Set();
+  const plugin = {
+    name: 'third-party',
+    transform(code, id) {
+      if (!id.includes(JOINED)) return undefined;
+      const lines = code.split('\n');
+      const end = lines.findIndex((line) => !line.startsWith('//'));
+      texts.add(
+        lines
+          .slice(0, end)
+          .map((line) => line.replace(/^\/\/ ?/, ''))
+          .join('\n'),
+      );
+      return undefined;
+    },
+  };
+  return {
+    plugin,
+    text: () => `Parts of ${JOINED} are contained in dist/shared. Its files say:\n\n${[...texts].join('\n\n----\n\n')}\n`,
+  };
+}
+
 /** `import.meta.url` keeps meaning the module's own place, wherever its code ends up. */
 function ownUrls(root) {
   return {
@@ -55,13 +82,14 @@ function filesBelow(folder, wanted) {
 
 export async function joinModules(folder) {
   const root = resolve(folder);
+  const notices = thirdParty();
   const bundle = await rolldown({
     input: Object.fromEntries(ENTRIES.map((entry) => [entry, join(root, `${entry}.js`)])),
     platform: 'node',
-    // Dependencies stay dependencies: nothing of others is copied in.
-    external: (id) => !id.startsWith('.') && !id.startsWith('/') && !/^[A-Za-z]:/.test(id),
-    treeshake: false,
-    plugins: [ownUrls(root)],
+    // Dependencies stay dependencies, but for the one with many small modules that every start pays for (decision 0010).
+    external: (id) => !id.startsWith('.') && !id.startsWith('/') && !/^[A-Za-z]:/.test(id) && !id.startsWith(JOINED),
+    treeshake: { moduleSideEffects: (id) => !id.includes(JOINED) },
+    plugins: [ownUrls(root), notices.plugin],
     onwarn: (warning) => process.stderr.write(`join: ${warning.message}\n`),
   });
   const { output } = await bundle.generate({
@@ -79,4 +107,5 @@ export async function joinModules(folder) {
     mkdirSync(dirname(join(root, fileName)), { recursive: true });
     writeFileSync(join(root, fileName), code);
   }
+  writeFileSync(join(root, 'THIRD-PARTY.txt'), notices.text());
 }

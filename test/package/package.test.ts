@@ -201,7 +201,9 @@ describe('the tarball', () => {
     ]) {
       expect(paths).toContain(wanted);
     }
-    expect(paths.filter((path) => !/^(dist\/.*\.(js|d\.ts|json)|package\.json|README\.md|LICENSE|NOTICE)$/.test(path))).toEqual([]);
+    expect(
+      paths.filter((path) => !/^(dist\/.*\.(js|d\.ts|json)|dist\/THIRD-PARTY\.txt|package\.json|README\.md|LICENSE|NOTICE)$/.test(path)),
+    ).toEqual([]);
     expect(paths.filter((path) => /(^|\/)(src|test|tests|examples|scripts)\/|\.test\./.test(path))).toEqual([]);
     expect(consumer.unpackedSize).toBeLessThan(4_000_000);
     const command = consumer.files.find(({ path }) => path === 'dist/cli/main.js');
