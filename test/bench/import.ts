@@ -31,7 +31,13 @@ interface Figure {
 
 const DONE = `process.stdout.write(JSON.stringify({ ms: performance.now(), rssMb: process.memoryUsage().rss / 1e6 })); process.exit(0);`;
 
-function programs(yaml: string, http: { ads: number }, grpc: { ads: number }): Readonly<Record<string, string>> {
+interface LastGood {
+  /** Of a control plane that is gone. */
+  readonly ads: number;
+  readonly file: string;
+}
+
+function programs(yaml: string, http: { ads: number }, grpc: { ads: number }, lastGood: LastGood): Readonly<Record<string, string>> {
   const bootstrap = (ads: number): string =>
     JSON.stringify({
       xds_servers: [{ server_uri: `127.0.0.1:${ads}`, channel_creds: [{ type: 'insecure' }] }],
@@ -47,12 +53,23 @@ function programs(yaml: string, http: { ads: number }, grpc: { ads: number }): R
     'first reply': `const { createMesh } = await import(${JSON.stringify(entry)});
       const mesh = await createMesh({ bootstrap: ${bootstrap(http.ads)}, include: ['echo'] });
       const reply = await mesh.fetch('http://echo/'); if ((await reply.text()) !== 'ok') throw new Error('wrong reply'); ${DONE}`,
+    'last good': lastGoodProgram(lastGood, DONE),
     'first reply, grpc-js-xds': `process.env.GRPC_XDS_BOOTSTRAP_CONFIG = ${JSON.stringify(bootstrap(grpc.ads))};
       const grpc = (await import(${JSON.stringify(grpcJs)})).default; (await import(${JSON.stringify(grpcXds)})).default.register();
       const same = (value) => value; const client = new grpc.Client('xds:///echo', grpc.credentials.createInsecure());
       await new Promise((resolve, reject) => client.makeUnaryRequest('/echo.Echo/Unary', same, same, Buffer.from('x'), (error) => (error ? reject(error) : resolve()))); ${DONE}`,
   };
 }
+
+const lastGoodProgram = ({ ads, file }: LastGood, then: string): string => {
+  const bootstrap = {
+    xds_servers: [{ server_uri: `127.0.0.1:${ads}`, channel_creds: [{ type: 'insecure' }] }],
+    node: { id: 'bench', locality: {} },
+  };
+  return `const { createMesh } = await import(${JSON.stringify(entry)});
+      const mesh = await createMesh({ bootstrap: ${JSON.stringify(bootstrap)}, include: ['echo'], lastGood: ${JSON.stringify(file)}, logger: { debug() {}, info() {}, warn() {}, error() {} } });
+      const reply = await mesh.fetch('http://echo/'); if ((await reply.text()) !== 'ok') throw new Error('wrong reply'); ${then}`;
+};
 
 async function measure(program: string): Promise<Figure> {
   const child = spawn(process.execPath, ['--input-type=module', '-e', program], { stdio: ['ignore', 'pipe', 'inherit'], cwd: root });
@@ -88,7 +105,11 @@ export async function run({ quick, progress }: BenchOptions): Promise<BenchRow[]
   const [httpAds, grpcAds] = [await startMiniAds('echo', webPort), await startMiniAds('echo', grpcPort)];
   const yaml = join(scratch, 'mesh.yaml');
   writeFileSync(yaml, `version: 1\nservices:\n  echo:\n    hosts: [echo]\n    endpoints: [127.0.0.1:${webPort}]\n`);
-  const all = programs(yaml, { ads: httpAds.port }, { ads: grpcAds.port });
+  const gone = await startMiniAds('echo', webPort);
+  const lastGood = { ads: gone.port, file: join(scratch, 'last-good') };
+  await measure(lastGoodProgram(lastGood, `await mesh.close(); ${DONE}`));
+  await gone.close();
+  const all = programs(yaml, { ads: httpAds.port }, { ads: grpcAds.port }, lastGood);
   const figures: Record<string, Figure[]> = {};
   const random = new SeededRandom(1);
   try {
@@ -131,6 +152,7 @@ export async function run({ quick, progress }: BenchOptions): Promise<BenchRow[]
     row('main entry with mesh.yaml', 'ms beyond the HTTP client', 'mesh', 'client', ms, 40, 15),
     row('main entry with mesh.yaml, memory', 'MB RSS beyond the HTTP client', 'mesh', 'client', rss, 15, 5),
     row('first reply over xDS, mesh.fetch', 'ms beyond bare Node', 'first reply', 'bare', ms, 150, 80),
+    row('first reply from the last good file', 'ms beyond bare Node, the control plane is away', 'last good', 'bare', ms, 150),
     row('first reply over xDS, grpc-js-xds', 'ms beyond bare Node', 'first reply, grpc-js-xds', 'bare', ms),
     row('HTTP client alone', 'ms beyond bare Node', 'client', 'bare', ms),
   ];
