@@ -23,19 +23,18 @@ import type {
   UnsupportedField,
 } from '../config/resource.ts';
 import type { NodeMessage } from '../proto/discovery.ts';
-import { Authority } from './authority.ts';
-import { XdsCache } from './cache.ts';
+import type { Authority } from './authority.ts';
 import type { ServerTraits } from './cache-entry.ts';
 import { contentsOf } from './contents.ts';
-import type { FeedConfig } from './feed.ts';
 import { FeedPool } from './feed-pool.ts';
 import { LastGood, identityOf } from './last-good-use.ts';
 import { LoadReporters } from './load-reporters.ts';
-import { EVERYTHING, authorityOf, canonicalName, inCollection, listenerCandidates, serverListenerName } from './names.ts';
+import { EVERYTHING, canonicalName, inCollection, listenerCandidates, serverListenerName } from './names.ts';
 import type { DecodeContext, ResourceType } from './resource-type.ts';
 import { Servers } from './servers.ts';
 import type { Transports } from './servers.ts';
-import { Space } from './space.ts';
+import type { Space } from './space.ts';
+import { Spaces, noSource } from './spaces.ts';
 import { StaticResources } from './static-resources.ts';
 
 const CLIENT_FEATURES = [
@@ -66,22 +65,17 @@ export interface XdsClientOptions {
   readonly lastGood?: string;
 }
 
-type Place = { readonly space: Space; readonly authority: Authority } | { readonly problem: string };
 type Touched = Map<Authority, Set<ResourceKind>>;
 
 export class XdsClient implements ConfigSource {
   readonly name: string;
   readonly #options: XdsClientOptions;
   readonly #node: NodeMessage;
-  readonly #servers: Servers;
   readonly #static: StaticResources;
   readonly #pool: FeedPool;
   readonly #loads: LoadReporters;
   readonly #lane = new Lane();
-  /** By the id of their source; under the empty id the aggregated streams. */
-  readonly #spaces = new Map<string, Space>();
-  readonly #main: Space;
-  readonly #wildcard: ReadonlySet<ResourceKind>;
+  readonly #spaces: Spaces;
   readonly #lastGood: LastGood | undefined;
   #wanted = new KeySet();
   #listener: ((changes?: Changes) => void) | undefined;
@@ -99,13 +93,13 @@ export class XdsClient implements ConfigSource {
     });
     const [server] = bootstrap.servers;
     this.name = server === undefined ? `bootstrap:${bootstrap.origin}` : `xds:${server.uri}`;
-    this.#servers = new Servers(bootstrap, {
+    const servers = new Servers(bootstrap, {
       grpc: options.transport,
       rest: options.restTransport ?? missing('REST'),
       path: options.pathTransport ?? missing('file'),
     });
     this.#static = new StaticResources(bootstrap.staticResources, types, context, bootstrap.origin);
-    this.#wildcard = options.wildcard ? SIDECAR : NONE;
+    const wildcard = options.wildcard ? SIDECAR : NONE;
     this.#pool = new FeedPool({
       clock,
       random,
@@ -115,36 +109,42 @@ export class XdsClient implements ConfigSource {
       changed: (space, keys) => this.#updated(space, keys),
       responded: () => this.#lastGood?.answered(),
       failed: (space) => this.#lastGood?.unreachable(space),
-      owner: (space, name) => this.#ownerOf(space, name),
+      owner: (space, name) => this.#spaces.owner(space, name),
     });
     this.#loads = new LoadReporters({ clock, random, log, node });
-    this.#main = this.#space(undefined);
+    const expired = (keys: readonly ResourceKey[]): void => this.#changed(keys);
+    this.#spaces = new Spaces({ bootstrap, servers, pool: this.#pool, wildcard, clock, log, expired });
+    const { main } = this.#spaces;
     if (options.lastGood !== undefined) {
       this.#lastGood = new LastGood({
         file: { path: options.lastGood, identity: identityOf(bootstrap), types, context, clock, log },
-        main: this.#main,
-        owner: (name) => this.#ownerOf(this.#main, name),
-        wildcard: this.#wildcard,
+        main,
+        owner: (name) => this.#spaces.owner(main, name),
+        wildcard,
         restored: (keys) => this.#changed(keys),
       });
     }
-    for (const kind of this.#wildcard) this.#subscribeWhole(kind);
+    for (const kind of wildcard) {
+      const space = this.#spaces.whole(kind);
+      if (space !== undefined) this.#spaces.owner(space, '')?.subscribe([kind]);
+    }
   }
 
   get<K extends ResourceKind>(kind: K, name: string, source?: ConfigSourceConfig): ResourceState<ResourceTypes[K]> {
     const canonical = canonicalName(name);
     const fixed = source === undefined ? this.#static.get(kind, canonical) : undefined;
     if (fixed !== undefined) return fixed as ResourceState<ResourceTypes[K]>;
-    const from = this.#sourceOf(kind, source);
-    if (from === 'none') return { status: 'failed', reason: `the bootstrap has no ${kind} "${name}" and no source of others` };
-    return this.#spaces.get(from?.id ?? '')?.cache.get(kind, canonical) ?? { status: 'waiting' };
+    const space = this.#spaces.find(kind, source);
+    if (space === 'none') return { status: 'failed', reason: noSource(kind, name) };
+    return space?.cache.get(kind, canonical) ?? { status: 'waiting' };
   }
 
   scopes(name: string, source?: ConfigSourceConfig): ResourceState<readonly ResourceTypes['scoped-routes'][]> {
     const collection = canonicalName(name);
     const list = this.get('scoped-routes', collection, source);
-    const cache = this.#spaces.get(source?.id ?? '')?.cache;
-    if (list.status !== 'present' || cache === undefined) return list as ResourceState<never>;
+    const space = this.#spaces.find('scoped-routes', source);
+    if (list.status !== 'present' || space === undefined || space === 'none') return list as ResourceState<never>;
+    const { cache } = space;
     const members = cache.names('scoped-routes').filter((member) => inCollection(member, new Set([collection])));
     const values = members.flatMap((member) => {
       const state = cache.get('scoped-routes', member);
@@ -177,12 +177,12 @@ export class XdsClient implements ConfigSource {
   }
 
   listeners(): readonly string[] {
-    const whole = this.#wholeSpaces('listener').flatMap(({ cache }) => cache.names('listener'));
+    const whole = this.#spaces.whole('listener')?.cache.names('listener') ?? [];
     return [...new Set([...this.#static.names('listener'), ...whole])];
   }
 
   allListed(): boolean {
-    return this.#wholeSpaces('listener').every(({ cache }) => cache.listed('listener'));
+    return this.#spaces.whole('listener')?.cache.listed('listener') ?? true;
   }
 
   candidates(authority: string): readonly string[] {
@@ -217,9 +217,9 @@ export class XdsClient implements ConfigSource {
 
   /** To the first of the servers that answer for the cluster. */
   reportLoad(cluster: string, service: string): LoadShare | undefined {
-    const place =
-      this.#closed || this.#static.get('cluster', cluster) !== undefined ? undefined : this.#place('cluster', cluster, undefined);
-    return place === undefined || 'problem' in place ? undefined : this.#loads.open(place.authority.primary, cluster, service);
+    if (this.#closed || this.#static.get('cluster', cluster) !== undefined) return undefined;
+    const { authority } = this.#spaces.place('cluster', cluster, undefined);
+    return authority && this.#loads.open(authority.primary, cluster, service);
   }
 
   status(): SourceStatus {
@@ -237,13 +237,13 @@ export class XdsClient implements ConfigSource {
   /** True when the state is known at once. */
   #add({ kind, name, source }: ResourceKey, touched: Touched): boolean {
     if (source === undefined && this.#static.get(kind, name) !== undefined) return true;
-    const place = this.#place(kind, name, source);
-    const problem = 'problem' in place ? place.problem : place.authority.refuses(kind);
-    if ('problem' in place || problem !== undefined) {
-      this.#main.cache.addFailed(kind, name, NOBODY, problem ?? '');
+    const place = this.#spaces.place(kind, name, source);
+    const { space, authority } = place;
+    const problem = authority === undefined ? place.problem : authority.refuses(kind);
+    if (authority === undefined || problem !== undefined) {
+      space.cache.addFailed(kind, name, NOBODY, problem ?? '');
       return true;
     }
-    const { space, authority } = place;
     const known = space.cache.add(kind, name, authority);
     authority.add(kind, name);
     touch(touched, authority, kind);
@@ -251,114 +251,21 @@ export class XdsClient implements ConfigSource {
   }
 
   #remove({ kind, name, source }: ResourceKey, touched: Touched): void {
-    const place = this.#place(kind, name, source);
-    if ('problem' in place) {
-      this.#main.cache.remove(kind, name, false);
+    const { space, authority } = this.#spaces.place(kind, name, source);
+    if (authority === undefined) {
+      space.cache.remove(kind, name, false);
       return;
     }
     // The legacy wildcard cannot be taken back (Envoy X-50): what was subscribed whole stays, and is known when it is wanted again.
     if (name === EVERYTHING) return;
-    const { space, authority } = place;
     space.cache.remove(kind, name, authority.isWildcard(kind));
     if (!authority.has(kind, name)) return;
     authority.remove(kind, name);
     touch(touched, authority, kind);
   }
 
-  #place(kind: ResourceKind, name: string, given: ConfigSourceConfig | undefined): Place {
-    const source = this.#sourceOf(kind, given);
-    if (source === 'none') return { problem: `the bootstrap has no ${kind} "${name}" and no source of others` };
-    const space = this.#space(source);
-    const authority = this.#authority(space, name);
-    return typeof authority === 'string' ? { problem: authority } : { space, authority };
-  }
-
-  /** Listeners and clusters may have a source of their own in Envoy's bootstrap; whatever else names none comes over the aggregated stream. */
-  #sourceOf(kind: ResourceKind, source: ConfigSourceConfig | undefined): ConfigSourceConfig | 'none' | undefined {
-    if (source !== undefined || (kind !== 'listener' && kind !== 'cluster')) return source;
-    return this.#options.bootstrap.sources[kind];
-  }
-
-  #space(source: ConfigSourceConfig | undefined): Space {
-    const id = source?.id ?? '';
-    const known = this.#spaces.get(id);
-    if (known !== undefined) return known;
-    const expired = (keys: readonly ResourceKey[]): void => this.#changed(space.keys(keys));
-    const space = new Space(new XdsCache({ clock: this.#options.clock, expired, waitMs: source?.initialFetchTimeoutMs }), source);
-    this.#spaces.set(id, space);
-    return space;
-  }
-
-  /** A text says why nobody answers for the name. */
-  #authority(space: Space, name: string): Authority | string {
-    const id = space.source === undefined ? authorityOf(name) : undefined;
-    const known = space.authorities.get(id ?? '\n');
-    if (known !== undefined) return known;
-    const servers = this.#serversOf(space, id);
-    if (typeof servers === 'string') return servers;
-    const authority = new Authority({
-      servers,
-      cache: space.cache,
-      log: this.#options.log,
-      open: (config, user) => this.#pool.open(space, config, user),
-      release: (feed, user) => this.#pool.release(space, feed, user),
-    });
-    space.authorities.set(id ?? '\n', authority);
-    return authority;
-  }
-
-  #serversOf(space: Space, authority: string | undefined): readonly FeedConfig[] | string {
-    const { bootstrap } = this.#options;
-    if (space.source !== undefined) return this.#servers.ofSource(space.source, this.#wholeOf(space.source));
-    if (authority !== undefined) {
-      const servers = Object.hasOwn(bootstrap.authorities, authority) ? bootstrap.authorities[authority]?.servers : undefined;
-      if (servers === undefined || servers.length === 0) return `the bootstrap has no authority "${authority}"`;
-      // A server of the top-level list is the same feed, with what is subscribed whole there.
-      return servers.map((server) => this.#servers.feed(server, this.#isMain(server) ? this.#mainWildcard() : NONE));
-    }
-    if (bootstrap.servers.length === 0) return `the bootstrap ${bootstrap.origin} names no control plane (ads_config)`;
-    return bootstrap.servers.map((server) => this.#servers.feed(server, this.#mainWildcard()));
-  }
-
-  #isMain(server: XdsServerConfig): boolean {
-    return this.#options.bootstrap.servers.some((own) => JSON.stringify(own) === JSON.stringify(server));
-  }
-
-  #mainWildcard(): ReadonlySet<ResourceKind> {
-    const { sources } = this.#options.bootstrap;
-    return new Set([...this.#wildcard].filter((kind) => (kind !== 'listener' && kind !== 'cluster') || sources[kind] === undefined));
-  }
-
-  /** Types that are subscribed whole at a source: those that the bootstrap sends there. */
-  #wholeOf(source: ConfigSourceConfig): ReadonlySet<ResourceKind> {
-    return new Set(
-      [...this.#wildcard].filter((kind) => {
-        const own = this.#sourceOf(kind, undefined);
-        return own !== 'none' && own?.id === source.id;
-      }),
-    );
-  }
-
-  #wholeSpaces(kind: ResourceKind): readonly Space[] {
-    if (!this.#wildcard.has(kind)) return [];
-    const source = this.#sourceOf(kind, undefined);
-    return source === 'none' ? [] : [this.#space(source)];
-  }
-
-  #subscribeWhole(kind: ResourceKind): void {
-    for (const space of this.#wholeSpaces(kind)) {
-      const authority = this.#authority(space, '');
-      if (typeof authority !== 'string') authority.subscribe([kind]);
-    }
-  }
-
-  #ownerOf(space: Space, name: string): Authority | undefined {
-    const authority = this.#authority(space, name);
-    return typeof authority === 'string' ? undefined : authority;
-  }
-
   #updated(space: Space, keys: readonly ResourceKey[]): void {
-    if (space === this.#main) this.#lastGood?.changed();
+    if (space === this.#spaces.main) this.#lastGood?.changed();
     this.#changed(space.keys(keys));
   }
 

@@ -251,6 +251,23 @@ describe('config sources', () => {
     const { client } = setup();
     client.want([{ kind: 'endpoints', name: 'e', source }]);
     expect(client.describe().resources[0]?.error).toContain('names cluster "other"');
+    expect(client.get('endpoints', 'e', source)).toMatchObject({
+      status: 'failed',
+      reason: expect.stringContaining('names cluster "other"'),
+    });
+  });
+
+  test('a source that cannot be had leaves the resource of the same name alone that comes from elsewhere', () => {
+    const { client, transport } = setup();
+    const main = { kind: 'endpoints', name: 'e' } as const;
+    client.want([main]);
+    const stream = transport.stream.connect();
+    stream.respond('endpoints', '1', 'n1', [resource('endpoints', 'e', 'main')]);
+    client.want([main, { ...main, source }]);
+    expect(client.get('endpoints', 'e')).toMatchObject({ status: 'present', value: 'main' });
+    client.want([main]);
+    stream.respond('endpoints', '2', 'n2', [resource('endpoints', 'e', 'newer')]);
+    expect(client.get('endpoints', 'e')).toMatchObject({ status: 'present', value: 'newer' });
   });
 
   test('a path source is read through the given transport', () => {
