@@ -100,7 +100,7 @@ const register = (of: Scene, Config: object, more: Readonly<Record<string, numbe
         Port: of.web,
         Checks: [{ Name: 'alias', AliasService: 'web' }],
         Proxy: {
-          Config,
+          Config: { protocol: 'http', ...Config },
           Upstreams: Object.entries({ api: of.upstream, ...more }).map(([DestinationName, LocalBindPort]) => ({
             DestinationName,
             LocalBindPort,

@@ -48,6 +48,8 @@ const registered = ({ name, id, port, meta, upstreams = {}, token }: ConsulServi
       checks: [{ name: 'alias', alias_service: id ?? name }],
       ...(token === undefined ? {} : { token }),
       proxy: {
+        // By itself, Consul takes services for TCP until it has read its configuration entries, also after each of its starts.
+        config: { protocol: 'http' },
         upstreams: Object.entries(upstreams).map(([destination_name, local_bind_port]) => ({ destination_name, local_bind_port })),
       },
     },
