@@ -4,26 +4,17 @@
  */
 import type { ResourceKind } from '../../../src/config/resource.ts';
 import type { PlainDelta } from '../../unit/xds/fake-control-plane.ts';
+import type { CommonStep, Script } from './player.ts';
 
 export type DeltaStep =
-  | { readonly want: string }
-  | { readonly connect: true }
   /** Type, nonce, resources; a text that begins with `-` is a removed name, one with `~` an error: `~name:code:message`. */
   | { readonly server: readonly [ResourceKind, string, ...string[]] }
   | { readonly client: readonly PlainDelta[] }
-  | { readonly end: readonly [number, string] }
-  | { readonly advance: number }
-  | { readonly state: Readonly<Record<string, string>> }
   | { readonly status: Readonly<Record<string, string>> }
-  | { readonly names: readonly [ResourceKind, ...string[]] }
-  | { readonly changes: number };
+  /** All names of a type that are accepted. */
+  | { readonly names: readonly [ResourceKind, ...string[]] };
 
-export interface DeltaTranscript {
-  readonly title: string;
-  readonly wildcard?: true;
-  readonly features?: readonly string[];
-  readonly steps: readonly DeltaStep[];
-}
+export type DeltaTranscript = Script<DeltaStep | CommonStep>;
 
 export const DELTA_TRANSCRIPTS: readonly DeltaTranscript[] = [
   {

@@ -4,36 +4,21 @@
  */
 import type { ResourceKind } from '../../../src/config/resource.ts';
 import type { PlainRequest } from '../../unit/xds/fake-control-plane.ts';
+import type { CommonStep, Script } from './player.ts';
 
-export type Step =
-  /** The whole set of wanted resources, `listener:a routes:b`. */
-  | { readonly want: string }
-  /** The connection of the newest stream stands. */
-  | { readonly connect: true }
+export type SotwStep =
   /** A message of the server: type, version, nonce, resources. */
   | { readonly server: readonly [ResourceKind | `other:${string}`, string, string, ...string[]] }
   /** As `server`, each resource in an `envoy.service.discovery.v3.Resource`; `name!` is a heartbeat. */
   | { readonly wrapped: readonly [ResourceKind, string, string, ...string[]] }
   /** Every request since the last `client` step. */
   | { readonly client: readonly PlainRequest[] }
-  /** The stream ends with a gRPC status. */
-  | { readonly end: readonly [number, string] }
-  | { readonly advance: number }
-  /** `present:text`, `waiting` or `failed:reason` for `kind:name`. */
-  | { readonly state: Readonly<Record<string, string>> }
   /** CSDS statuses, `kind:name` to status and error. */
   | { readonly status: Readonly<Record<string, readonly [string, string | undefined]>> }
   /** How many streams have been opened so far. */
-  | { readonly streams: number }
-  /** Notifications since the last such step. */
-  | { readonly changes: number };
+  | { readonly streams: number };
 
-export interface Transcript {
-  readonly title: string;
-  readonly wildcard?: true;
-  readonly features?: readonly string[];
-  readonly steps: readonly Step[];
-}
+export type Transcript = Script<SotwStep | CommonStep>;
 
 export const TRANSCRIPTS: readonly Transcript[] = [
   {
