@@ -18,6 +18,15 @@ export function protocolFromEnvironment(env: Environment): ProtocolOption | unde
   return found;
 }
 
+/**
+ * What goes wrong with istiod's generator for gRPC clients and the incremental dialect: with every name that is added it forgets the earlier
+ * ones, which then get no updates. Undefined: the bootstrap does not ask for both.
+ */
+export function protocolProblem({ node, servers, origin }: Bootstrap): string | undefined {
+  if (node.metadata['GENERATOR'] !== 'grpc' || !servers.some(({ protocol }) => protocol === 'delta')) return undefined;
+  return `${origin}: istiod serves GENERATOR=grpc over state of the world only; with delta, listeners and clusters would miss updates`;
+}
+
 /** The bootstrap with every gRPC server spoken to so. An Envoy bootstrap says it itself (`api_type`), so there the option is refused. */
 export function withProtocol(bootstrap: Bootstrap, protocol: ProtocolOption | undefined): Bootstrap {
   if (protocol === undefined) return bootstrap;

@@ -29,7 +29,7 @@ import { withControlPlane } from './control-plane-option.ts';
 import { controlPlaneTransport, restTransport } from './control-plane-transport.ts';
 import type { MeshOptions } from './options.ts';
 import { checkOptions, includeFromEnvironment } from './options.ts';
-import { protocolFromEnvironment, withProtocol } from './protocol.ts';
+import { protocolFromEnvironment, protocolProblem, withProtocol } from './protocol.ts';
 import { runtimeLayersOf } from './runtime-layers.ts';
 import type { Subscription } from './subscription.ts';
 import { subscriptionOf } from './subscription.ts';
@@ -81,6 +81,8 @@ export function start(input: string | MeshOptions = {}, env: Environment = readE
     return { engine, attached: Promise.resolve() };
   }
   const bootstrap = withProtocol(withControlPlane(configuration.bootstrap, options.controlPlane, env), protocol);
+  const problem = protocolProblem(bootstrap);
+  if (problem !== undefined) log.warn(problem, { cure: "leave the option protocol out, or set it to 'sotw'" });
   const engine = makeEngine(options, clock, log, { ...subscription, layers: bootstrap.runtime });
   const { patterns = hostPatterns([]), rule } = includeOf(options.include, environment, undefined, 'none');
   // Known at once: calls to these hosts wait for the source instead of passing by (`inmesh/register` does not wait for `attached`).

@@ -44,6 +44,8 @@ export interface Catalogue {
   expand?(typeUrl: string, name: string): readonly string[];
   /** All resources of the type are sent, whatever is asked for; absent: none is so. */
   whole?(typeUrl: string): boolean;
+  /** Incremental: names that are added take the place of the earlier ones, which are not pushed any more; absent: no type is so. */
+  forgets?(typeUrl: string): boolean;
 }
 
 /** What a catalogue is made of. */

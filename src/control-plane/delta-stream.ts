@@ -31,6 +31,12 @@ class TypeState {
   readonly pending = new Map<string, string>();
   /** Names that must be answered whatever the client has (Envoy X-35); held back while paused. */
   readonly owed = new Set<string>();
+
+  /** As if nothing had been asked for or sent. */
+  forget(): void {
+    this.wildcard = false;
+    for (const part of [this.names, this.known, this.absent, this.resolved, this.owed]) part.clear();
+  }
 }
 
 /** Responses that a client may leave unanswered before the oldest is forgotten. */
@@ -85,6 +91,7 @@ export class DeltaStream implements ServerStream {
       // Everything again: a client that names resources has dropped the others.
       if (known !== undefined && request.resourceNamesSubscribe.length > 0) state.known.clear();
     } else {
+      if (request.resourceNamesSubscribe.length > 0 && this.#audience.catalogue().forgets?.(typeUrl) === true) state.forget();
       this.#unsubscribe(state, request.resourceNamesUnsubscribe.map(canonicalName));
       this.#subscribe(state, request.resourceNamesSubscribe.map(canonicalName), known === undefined);
     }

@@ -130,6 +130,30 @@ describe('proxyless gRPC', () => {
     expect([...(await ask('listener', 'reviews')).keys()]).toEqual(['reviews:7070', 'reviews:9080']);
   });
 
+  test.each(['grpc', 'sidecar'] as const)(
+    'incremental, %s: with GENERATOR=grpc the earlier names get no updates any more',
+    async (generator) => {
+      const plane = await start();
+      const raw = new RawDelta(plane.address);
+      const metadata = generator === 'grpc' ? { GENERATOR: 'grpc' } : {};
+      const [v1, v2] = [`outbound|9080|v1|${HOST}`, `outbound|9080|v2|${HOST}`];
+      const ask = async (name: string, node?: object): Promise<readonly string[]> => {
+        raw.send({ typeUrl: TYPE_URLS.cluster, resourceNamesSubscribe: [name], ...node });
+        const { nonce, resources } = await raw.next();
+        raw.send({ typeUrl: TYPE_URLS.cluster, responseNonce: nonce });
+        return resources.map((resource) => resource.name);
+      };
+      const whole = await ask(v1, { node: { id: ID, metadata } });
+      await ask(v2);
+      plane.update(FILE.replace('maxRequests: 10', 'maxRequests: 11'));
+      const { resources, removedResources } = await raw.next();
+      expect(removedResources).toEqual([]);
+      const changed = resources.map(({ name }) => name).filter((name) => name === v1 || name === v2);
+      expect(changed.toSorted()).toEqual(generator === 'grpc' ? [v2] : [v1, v2]);
+      expect(whole.length > 1).toBe(generator === 'sidecar');
+    },
+  );
+
   test('an ACK of a bare host is not answered again', async () => {
     const { ask, raw } = await client('grpc');
     await ask('listener', 'reviews');

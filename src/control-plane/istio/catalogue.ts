@@ -57,6 +57,11 @@ export class IstioCatalogue implements Catalogue {
     return this.#node.generator === 'sidecar' && (typeUrl === TYPE_URLS.listener || typeUrl === TYPE_URLS.cluster);
   }
 
+  /** istiod's generator for gRPC clients knows nothing of the incremental dialect: it is a trap, so it is one here. */
+  forgets(typeUrl: string): boolean {
+    return this.#node.generator === 'grpc' && (typeUrl === TYPE_URLS.listener || typeUrl === TYPE_URLS.cluster);
+  }
+
   expand(typeUrl: string, name: string): readonly string[] {
     if (typeUrl !== TYPE_URLS.listener || this.#node.generator === 'sidecar') return [name];
     const names = expandListener(this.#registry, this.#node, name);

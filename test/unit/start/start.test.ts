@@ -167,6 +167,26 @@ test('after close nothing is left on the clock', async () => {
   }
 });
 
+test.each([
+  ['GENERATOR=grpc and delta', { GENERATOR: 'grpc' }, 'delta', true],
+  ['state of the world', { GENERATOR: 'grpc' }, 'sotw', false],
+  ['another generator', {}, 'delta', false],
+] as const)(
+  'istiod’s generator for gRPC loses names over delta, which is said at the start: %s',
+  async (_name, metadata, protocol, warned) => {
+    const plain = JSON.parse(bootstrap('x')) as { readonly node: object };
+    const warnings: string[] = [];
+    const logger = { ...silentLogger, warn: (message: string) => void warnings.push(message) };
+    const { engine, attached } = start(
+      { bootstrap: { ...plain, node: { ...plain.node, metadata } }, protocol, include: ['shop'], logger },
+      {},
+    );
+    onTestFinished(() => engine.close(0));
+    await attached;
+    expect(warnings.some((message) => message.includes('GENERATOR=grpc'))).toBe(warned);
+  },
+);
+
 test('the version is that of the package', () => {
   expect(VERSION).toBe(packageJson.version);
 });
