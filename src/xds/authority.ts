@@ -23,6 +23,7 @@ export class Authority implements ResourceOwner {
   readonly #names = new Map<ResourceKind, Set<string>>();
   /** The feeds in use: all that are better than the active one go on trying; the last one is active. */
   readonly #feeds: Feed[] = [];
+  #closed = false;
 
   constructor(options: AuthorityOptions) {
     this.#options = options;
@@ -52,6 +53,13 @@ export class Authority implements ResourceOwner {
     return this.#active().refuses(kind);
   }
 
+  /** Nothing is asked for, neither by name nor whole. */
+  get unused(): boolean {
+    if (this.#options.servers.some(({ wildcard }) => wildcard.size > 0)) return false;
+    for (const names of this.#names.values()) if (names.size > 0) return false;
+    return true;
+  }
+
   has(kind: ResourceKind, name: string): boolean {
     return this.#names.get(kind)?.has(name) ?? false;
   }
@@ -71,6 +79,7 @@ export class Authority implements ResourceOwner {
   }
 
   subscribe(kinds: Iterable<ResourceKind>): void {
+    if (this.#closed) return;
     const list = [...kinds];
     this.#active();
     for (const feed of this.#feeds) feed.subscribe(list);
@@ -93,6 +102,12 @@ export class Authority implements ResourceOwner {
       release(lower, this);
     }
     feed.retime();
+  }
+
+  /** Gives up its feeds; once it is unused, and for good. */
+  close(): void {
+    this.#closed = true;
+    for (const feed of this.#feeds.splice(0)) this.#options.release(feed, this);
   }
 
   #active(): Feed {

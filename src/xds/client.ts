@@ -48,7 +48,7 @@ const SIDECAR: ReadonlySet<ResourceKind> = new Set(['listener', 'cluster']);
 
 export interface XdsClientOptions {
   readonly bootstrap: Bootstrap;
-  /** Called once for each control plane, when something is first asked of it. */
+  /** Called for each control plane when something is first asked of it, and again where nothing was in between. */
   readonly transport: (server: XdsServerConfig) => AdsTransport;
   /** For config sources that poll by REST, and those that are files; absent where none can occur. */
   readonly restTransport?: Transports['rest'];
@@ -164,8 +164,10 @@ export class XdsClient implements ConfigSource {
       const key = name === given.name ? given : { ...given, name };
       if (wanted.add(key) && !before.has(key) && this.#add(key, touched)) known.push(key);
     }
-    for (const key of before) if (!wanted.has(key)) this.#remove(key, touched);
+    const left = new Set<Space>();
+    for (const key of before) if (!wanted.has(key)) left.add(this.#remove(key, touched));
     this.#wanted = wanted;
+    for (const space of left) this.#spaces.tidy(space);
     for (const [authority, kinds] of touched) authority.subscribe(kinds);
     if (touched.size > 0) this.#lastGood?.asked();
     // Never from within `want`: the caller is in the middle of something.
@@ -250,18 +252,20 @@ export class XdsClient implements ConfigSource {
     return known;
   }
 
-  #remove({ kind, name, source }: ResourceKey, touched: Touched): void {
+  /** The space that it was in. */
+  #remove({ kind, name, source }: ResourceKey, touched: Touched): Space {
     const { space, authority } = this.#spaces.place(kind, name, source);
     if (authority === undefined) {
       space.cache.remove(kind, name, false);
-      return;
+      return space;
     }
     // The legacy wildcard cannot be taken back (Envoy X-50): what was subscribed whole stays, and is known when it is wanted again.
-    if (name === EVERYTHING) return;
+    if (name === EVERYTHING) return space;
     space.cache.remove(kind, name, authority.isWildcard(kind));
-    if (!authority.has(kind, name)) return;
+    if (!authority.has(kind, name)) return space;
     authority.remove(kind, name);
     touch(touched, authority, kind);
+    return space;
   }
 
   #updated(space: Space, keys: readonly ResourceKey[]): void {

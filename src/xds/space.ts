@@ -8,7 +8,7 @@ export class Space {
   readonly cache: XdsCache;
   /** Undefined: the aggregated streams. */
   readonly source: ConfigSourceConfig | undefined;
-  /** By name; under the empty name the one of old-style names. */
+  /** By name; `Spaces` knows the one of old-style names. */
   readonly authorities = new Map<string, Authority>();
 
   constructor(cache: XdsCache, source: ConfigSourceConfig | undefined) {

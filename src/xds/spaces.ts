@@ -16,6 +16,8 @@ import type { Servers } from './servers.ts';
 import { Space } from './space.ts';
 
 const NONE: ReadonlySet<ResourceKind> = new Set();
+/** The authority of names without one; no name has this. */
+const TOP = '\n';
 
 export interface SpacesOptions {
   readonly bootstrap: Bootstrap;
@@ -77,6 +79,17 @@ export class Spaces {
     return source === 'none' ? undefined : this.#space(source);
   }
 
+  /** Closes what nothing is asked of any more: sources come and go with the resources that name them. The top-level servers are always asked. */
+  tidy(space: Space): void {
+    for (const [id, authority] of space.authorities) {
+      if (!authority.unused || (space === this.main && id === TOP)) continue;
+      space.authorities.delete(id);
+      authority.close();
+    }
+    if (space.source !== undefined && space.authorities.size === 0 && [...space.cache.entries()].length === 0)
+      this.#spaces.delete(space.source.id);
+  }
+
   /** Listeners and clusters may have a source of their own in Envoy's bootstrap; whatever else names none comes over the aggregated stream. */
   #sourceOf(kind: ResourceKind, source: ConfigSourceConfig | undefined): ConfigSourceConfig | 'none' | undefined {
     if (source !== undefined || (kind !== 'listener' && kind !== 'cluster')) return source;
@@ -97,7 +110,7 @@ export class Spaces {
   /** A text says why nobody answers for the name. */
   #authority(space: Space, name: string): Authority | string {
     const id = space.source === undefined ? authorityOf(name) : undefined;
-    const known = space.authorities.get(id ?? '\n');
+    const known = space.authorities.get(id ?? TOP);
     if (known !== undefined) return known;
     const servers = this.#serversOf(space, id);
     if (typeof servers === 'string') return servers;
@@ -109,7 +122,7 @@ export class Spaces {
       open: (config, user) => pool.open(space, config, user),
       release: (feed, user) => pool.release(space, feed, user),
     });
-    space.authorities.set(id ?? '\n', authority);
+    space.authorities.set(id ?? TOP, authority);
     return authority;
   }
 

@@ -162,6 +162,10 @@ describe('fallback (gRFC A71)', () => {
       .respond('listener', '1', 'n', [resource('listener', name, 'back')]);
     expect(made.client.get('listener', name)).toMatchObject({ value: 'back' });
     expect(made.transport.stream.take()).toEqual([{ type: 'listener', names: ['a'] }]);
+    // With its last name, an authority gives up its servers, but not the one that others use.
+    made.client.want([A]);
+    await settle();
+    expect([streamOf(made, 'cp:2').ended, made.transport.stream.ended]).toEqual([true, false]);
   });
 });
 
@@ -230,11 +234,41 @@ describe('config sources', () => {
     made.transport.stream.connect().respond('endpoints', '1', 'n', [resource('endpoints', 'e', 'main')]);
     expect(made.client.get('endpoints', 'e', source)).toMatchObject({ value: 'own' });
     expect(made.client.get('endpoints', 'e')).toMatchObject({ value: 'main' });
-    made.client.want([{ kind: 'endpoints', name: 'e' }]);
+    made.client.want([
+      { kind: 'endpoints', name: 'e' },
+      { kind: 'endpoints', name: 'other', source },
+    ]);
     expect(own.takeDelta()).toEqual([
       { type: 'endpoints', nonce: 'n' },
-      { type: 'endpoints', unsub: ['e'] },
+      { type: 'endpoints', sub: ['other'], unsub: ['e'] },
     ]);
+  });
+
+  test('a source of which nothing is wanted any more is closed, and asked anew when something is', async () => {
+    const made = setup({ bootstrap: bootstrap({ clusters: { other: SECOND } }) });
+    const key = { kind: 'endpoints', name: 'e', source } as const;
+    made.client.want([key]);
+    const first = streamOf(made, 'cp:2').connect();
+    first.respondDelta('endpoints', 'n', [{ name: 'e', version: '1', body: resource('endpoints', 'e', 'own') }]);
+    made.client.want([A]);
+    await settle();
+    expect([first.ended, made.transports.get('cp:2')?.closed]).toEqual([true, true]);
+    expect(made.client.describe().servers?.map(({ uri }) => uri)).toEqual(['cp:1']);
+    expect(made.client.get('endpoints', 'e', source).status).toBe('waiting');
+    made.client.want([A, key]);
+    expect(streamOf(made, 'cp:2').takeDelta()).toEqual([{ type: 'endpoints', sub: ['e'], node: 'n1' }]);
+    streamOf(made, 'cp:2').end(14, 'refused');
+    made.client.want([A]);
+    await made.clock.advance(600_000);
+    expect(made.transports.get('cp:2')?.streams, 'streams that were opened').toHaveLength(2);
+  });
+
+  test('one that cannot be had is forgotten with its last name', () => {
+    const { client } = setup();
+    client.want([{ kind: 'endpoints', name: 'e', source }]);
+    client.want([]);
+    expect(client.describe().resources).toEqual([]);
+    expect(client.get('endpoints', 'e', source).status).toBe('waiting');
   });
 
   test('its initial fetch timeout replaces the 15 s', async () => {
