@@ -173,7 +173,8 @@ export class XdsCache implements ResourceCache {
       if (entry === undefined) {
         // Unsubscribed while the response was taken in, or a member of something that is subscribed whole.
         const whole = update.wildcard || inCollection(outcome.name, this.#of(kind));
-        const owner = whole && outcome.status !== 'removed' ? owners(outcome.name) : undefined;
+        const news = outcome.status !== 'removed' && outcome.status !== 'heartbeat';
+        const owner = whole && news ? owners(outcome.name) : undefined;
         if (owner === undefined) continue;
         entry = this.#create(kind, outcome.name, owner, false);
       }
@@ -213,24 +214,21 @@ export class XdsCache implements ResourceCache {
   }
 
   #applyOutcome(entry: Entry, outcome: Outcome, update: Update, server: ServerTraits): boolean {
-    const { clock } = this.#options;
-    switch (outcome.status) {
-      case 'heartbeat':
-        this.#live(entry, outcome.ttlMs);
-        return false;
-      case 'removed':
-        stopTimer(entry, clock);
-        return this.#applyRemoval(entry, update.wildcard, `deleted by ${server.uri}`);
-      case 'failed':
-        stopTimer(entry, clock);
-        return this.#applyError(entry, outcome.error, server);
-      case 'rejected':
-        stopTimer(entry, clock);
-        return this.#applyRejection(entry, outcome, outcome.version ?? update.version);
-      default:
-        stopTimer(entry, clock);
-        return this.#applyValue(entry, outcome, outcome.version ?? update.version, server);
+    const { status } = outcome;
+    if (status === 'accepted' || status === 'unchanged') return this.#applyValue(entry, outcome, outcome.version ?? update.version, server);
+    const { awaited } = entry;
+    if (status === 'heartbeat') {
+      // One for what never came, or what was lost meanwhile, ends no wait.
+      if (!awaited && entry.state.status === 'present') this.#live(entry, outcome.ttlMs);
+      return false;
     }
+    let changed: boolean;
+    if (status === 'removed') changed = this.#applyRemoval(entry, update.wildcard, `deleted by ${server.uri}`);
+    else if (status === 'failed') changed = this.#applyError(entry, outcome.error, server);
+    else changed = this.#applyRejection(entry, outcome, outcome.version ?? update.version);
+    // The wait is over; a time to live goes on for as long as its value does (Envoy X-70).
+    if (awaited || entry.state.status !== 'present') stopTimer(entry, this.#options.clock);
+    return changed;
   }
 
   #applyValue(
