@@ -223,7 +223,7 @@ export class StreamRun implements AdsStreamEvents, Alarm {
     const type = session.types.find(({ typeUrl }) => typeUrl === request.typeUrl);
     if (type === undefined) return;
     // A mere answer asks for nothing new: of a hundred thousand names none is looked at.
-    if ('resourceNamesSubscribe' in request && request.resourceNamesSubscribe.length === 0 && !session.wildcard.has(type.kind)) return;
+    if ('resourceNamesSubscribe' in request && request.responseNonce !== '' && !session.wildcard.has(type.kind)) return;
     cache.requested(type.kind, server);
   }
 }

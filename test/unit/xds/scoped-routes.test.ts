@@ -175,6 +175,15 @@ describe.each(['sotw', 'delta'] as const)('%s', (protocol) => {
     expect(made.list()).toEqual(['s1']);
   });
 
+  test('the same where it is asked for on a stream that stands, as by a listener that has just come', async () => {
+    const made = open(protocol);
+    made.client.want([{ kind: 'listener', name: 'l' }]);
+    made.transport.stream.connect();
+    made.client.want([{ kind: 'listener', name: 'l' }, ALL]);
+    await made.clock.advance(15_000);
+    expect(made.list()).toContain('sent no scoped-routes');
+  });
+
   test('given up and wanted again: known at once, and still up to date', async () => {
     const made = open(protocol);
     made.client.want([ALL]);
