@@ -62,8 +62,8 @@ export class Intake {
       yield* this.#takeNameless(entry);
       return;
     }
-    const names = [hint, ...entry.aliases].filter((name) => wants(name));
-    for (const name of names) yield* this.#takeNamed(entry, name);
+    // A resource may have its own name among its aliases.
+    for (const name of new Set([hint, ...entry.aliases])) if (wants(name)) yield* this.#takeNamed(entry, name);
   }
 
   /** A resource that is there and unchanged. */

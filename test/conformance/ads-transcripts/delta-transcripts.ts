@@ -232,6 +232,21 @@ export const DELTA_TRANSCRIPTS: readonly DeltaTranscript[] = [
     ],
   },
   {
+    title: 'X-40: a resource that has its own name among its aliases is there once',
+    steps: [
+      { want: 'endpoints:a' },
+      { connect: true },
+      { server: ['endpoints', 'n1', 'a@1=A|a'] },
+      {
+        client: [
+          { type: 'endpoints', sub: ['a'], node: 'n1' },
+          { type: 'endpoints', nonce: 'n1' },
+        ],
+      },
+      { state: { 'endpoints:a': 'present:A' } },
+    ],
+  },
+  {
     title: 'X-70 to X-72: a time to live ends unless a heartbeat of the same version renews it; a delivery without one clears it',
     steps: [
       { want: 'endpoints:a endpoints:b' },
