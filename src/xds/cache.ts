@@ -186,8 +186,9 @@ export class XdsCache implements ResourceCache {
     if (update.complete || update.listed) {
       for (const entry of this.#of(kind).values()) {
         if (entry.owner.server !== server || update.present.has(entry.name) || isCollection(entry.name)) continue;
-        // An incremental answer to a wildcard settles only what is still awaited.
-        if (!update.complete && !entry.awaited) continue;
+        // An incremental answer to a wildcard settles only what is still awaited, or came from a server that was asked meanwhile (gRFC A71).
+        const foreign = update.first === true && entry.from !== undefined && entry.from !== server;
+        if (!update.complete && !entry.awaited && !foreign) continue;
         if (this.#applyAbsence(entry, update.wildcard || inCollection(entry.name, this.#of(kind)))) changed.push(keyOf(entry));
       }
     }

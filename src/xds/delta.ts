@@ -20,6 +20,8 @@ class TypeState {
   readonly names = new Set<string>();
   /** True once something was sent for this type. */
   opened = false;
+  /** True once something was answered. */
+  answered = false;
   /** The answer that is owed for the last response. */
   owed: { readonly nonce: string; readonly nack: string | undefined } | undefined = undefined;
   readonly memory = new NackMemory();
@@ -105,8 +107,12 @@ export class DeltaSession implements Session {
     this.#current = undefined;
     const { nack, repeats } = memory.conclude(type.typeUrl, intake);
     state.owed = { nonce: response.nonce, nack };
+    const listed = state.wildcard || state.names.has(EVERYTHING);
+    // With an unreadable entry nobody can say which names are absent.
+    const first = listed && !state.answered && intake.nameless.length === 0;
+    state.answered = true;
     return {
-      update: { ...updateOf(state, response.systemVersionInfo, intake), listed: state.wildcard || state.names.has(EVERYTHING) },
+      update: { ...updateOf(state, response.systemVersionInfo, intake), present: intake.seen, listed, first },
       nack,
       repeats,
     };

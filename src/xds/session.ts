@@ -56,6 +56,8 @@ export interface Update {
   readonly wildcard: boolean;
   /** A wildcard subscription was answered: names that it did not bring do not exist. */
   readonly listed: boolean;
+  /** The first answer to a wildcard on its stream: what the cache has of other servers, and is not in it, does not exist at this one. */
+  readonly first?: boolean;
 }
 
 export interface Receipt {

@@ -146,6 +146,44 @@ describe('fallback (gRFC A71)', () => {
     expect(made.client.listeners()).toEqual(['a']);
   });
 
+  test.each(['sotw', 'delta'] as const)('%s, wildcard: back at the first server, what only the lower one had is gone', async (protocol) => {
+    const servers = [SERVER, SECOND].map((server) => ({ ...server, protocol }));
+    const made = setup({ bootstrap: bootstrap({ servers }), wildcard: true });
+    const respond = (stream: FakeStream, nonce: string, ...names: readonly string[]): void => {
+      const bodies = names.map((name) => ({ name, version: nonce, body: resource('cluster', name, name) }));
+      if (protocol === 'delta') stream.respondDelta('cluster', nonce, bodies);
+      else
+        stream.respond(
+          'cluster',
+          nonce,
+          nonce,
+          bodies.map(({ body }) => body),
+        );
+    };
+    const there = (): unknown => made.client.describe().resources.map(({ name, status }) => [name, status]);
+    made.client.want([{ kind: 'cluster', name: 'used' }]);
+    made.transport.stream.end(14, 'refused');
+    await settle();
+    respond(streamOf(made, 'cp:2').connect(), 'n', 'both', 'second', 'used');
+    await made.clock.advance(1000);
+    const first = made.transport.stream.connect();
+    respond(first, 'a', 'both');
+    // What is in use keeps its value (gRFC A88).
+    expect(there()).toEqual([
+      ['used', 'DOES_NOT_EXIST'],
+      ['both', 'ACKED'],
+    ]);
+    expect(made.client.get('cluster', 'used')).toMatchObject({ status: 'present' });
+    // Later answers of the incremental dialect name what changed only.
+    if (protocol === 'delta') respond(first, 'b', 'new');
+    else respond(first, 'b', 'both', 'new');
+    expect(there()).toEqual([
+      ['used', 'DOES_NOT_EXIST'],
+      ['both', 'ACKED'],
+      ['new', 'ACKED'],
+    ]);
+  });
+
   test('authorities fall back by themselves and share feeds with others', async () => {
     const authorities = { x: { servers: [SECOND, SERVER], clientListenerTemplate: '' } };
     const made = setup({ bootstrap: bootstrap({ authorities }) });
