@@ -134,3 +134,7 @@ export function describeEntry(entry: Entry, typeUrl: string): ResourceDescriptio
   const { name, version, status, error, updatedAt, failed } = entry;
   return { typeUrl, name, version, status, error, updatedAt, ...(failed && { failed }) };
 }
+
+export function absentReason(entry: Entry): string {
+  return `${entry.owner.server.uri} has no ${entry.kind} of this name`;
+}

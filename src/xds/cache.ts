@@ -14,7 +14,7 @@ import type {
   UnsupportedField,
 } from '../config/resource.ts';
 import { GrpcStatus, grpcStatusName } from '../core/status.ts';
-import { Entry, EntryAlarm, WAITING, describeEntry, stopTimer } from './cache-entry.ts';
+import { Entry, EntryAlarm, WAITING, absentReason, describeEntry, stopTimer } from './cache-entry.ts';
 import type { ResourceOwner, ServerTraits } from './cache-entry.ts';
 import { tellCollections } from './collections.ts';
 import { FieldLists } from './field-lists.ts';
@@ -93,7 +93,12 @@ export class XdsCache implements ResourceCache {
     const entry = this.#find(kind, name);
     if (entry === undefined) return;
     entry.wanted = false;
-    if (!keep || (entry.status !== 'ACKED' && entry.status !== 'NACKED')) this.#delete(entry);
+    if (keep && (entry.status === 'ACKED' || entry.status === 'NACKED')) return;
+    this.#delete(entry);
+    if (keep || !isCollection(name)) return;
+    // Nobody tells any more what becomes of the members that came with a collection only.
+    const own = new Set([name]);
+    for (const member of this.#of(kind).values()) if (!member.wanted && inCollection(member.name, own)) this.#delete(member);
   }
 
   /** Names that have a value. Those that the server deleted come last: while they are wanted, they stay in use (gRFC A88). */
@@ -388,8 +393,4 @@ export class XdsCache implements ResourceCache {
 
 function keyOf({ kind, name }: Entry): ResourceKey {
   return { kind, name };
-}
-
-function absentReason(entry: Entry): string {
-  return `${entry.owner.server.uri} has no ${entry.kind} of this name`;
 }

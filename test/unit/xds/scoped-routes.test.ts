@@ -88,6 +88,20 @@ test('a collection of an authority: its members and no others, once the first is
   await settle();
   expect(client.scopes(name)).toMatchObject({ status: 'present', value: ['A'] });
   expect(told.at(-1)).toContainEqual({ kind: 'scoped-routes', name });
+  // The members go with the collection: what is removed while nobody asks is not there when somebody does again.
+  const two = { kind: 'scoped-routes', name: member('two') } as const;
+  client.want([{ kind: 'scoped-routes', name }, two]);
+  transport.stream.respondDelta('scoped-routes', 'b', [
+    { name: two.name, version: '1', body: resource('scoped-routes', two.name, 'B') },
+    { name: member('three'), version: '1', body: resource('scoped-routes', member('three'), 'C') },
+  ]);
+  client.want([two]);
+  expect(client.describe().resources.map((known) => known.name)).toEqual([two.name]);
+  client.want([{ kind: 'scoped-routes', name }, two]);
+  transport.stream.respondDelta('scoped-routes', 'c', [
+    { name: member('three'), version: '1', body: resource('scoped-routes', member('three'), 'C') },
+  ]);
+  expect(client.scopes(name)).toMatchObject({ status: 'present', value: ['B', 'C'] });
 });
 
 test.each(['sotw', 'delta'] as const)(
