@@ -3,7 +3,7 @@
  * What is subscribed and whether there are several streams is the feed's business (`feed.ts`).
  */
 import type { Alarm, Timer } from '../core/clock.ts';
-import { grpcStatusName } from '../core/status.ts';
+import { GrpcStatus, grpcStatusName } from '../core/status.ts';
 import type { AdsTransport } from '../core/transport.ts';
 import type { ResourceKind } from '../config/resource.ts';
 import { keepOpen } from './keep-open.ts';
@@ -33,6 +33,8 @@ export class ServerLink implements Alarm {
   #running: Promise<void> | undefined;
   #run: StreamRun | undefined;
   #problem: string | undefined;
+  /** How the last stream was lost; no failure of the server (gRFC A57), but until the next one stands it is what there is to say. */
+  #lost: string | undefined;
   /** The last stream was connected and ended without a response: being connected again says nothing yet (wrong credentials, say). */
   #refused = false;
   #doubt: Timer | undefined;
@@ -47,7 +49,7 @@ export class ServerLink implements Alarm {
 
   /** Why there is no connection, in words; undefined while there is one, or none was needed. */
   get problem(): string | undefined {
-    return this.#problem;
+    return this.#problem ?? (this.connected ? undefined : this.#lost);
   }
 
   /** Tells the server of changed names. The first call opens the stream. */
@@ -93,6 +95,7 @@ export class ServerLink implements Alarm {
         },
         connected: () => {
           connectedAt = this.#options.clock.now();
+          this.#lost = undefined;
           if (this.#refused) this.#doubt = this.#options.clock.set(this, REFUSED_MS, true);
           else this.onAlarm();
         },
@@ -107,6 +110,7 @@ export class ServerLink implements Alarm {
           this.#refused = connectedAt !== undefined && !served;
           const problem = `${server.uri}: ${grpcStatusName(code)}${details === '' ? '' : `: ${details}`}`;
           if (served) {
+            if (code !== GrpcStatus.OK) this.#lost = problem;
             if (!this.#stop.signal.aborted)
               log.info('the control plane ended the stream', { server: server.uri, status: grpcStatusName(code), details });
             resolve();

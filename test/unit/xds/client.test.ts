@@ -147,7 +147,10 @@ describe('connection', () => {
         transport.stream.end(14, 'too old');
         await settle();
         expect(transport.streams).toHaveLength(count + 1);
+        // Until the next stream stands, how the last one was lost is all there is to say.
+        expect(client.describe().problem).toBe('cp:1: UNAVAILABLE: too old');
       }
+      transport.stream.connect();
       expect(client.describe().problem).toBeUndefined();
       expect(log.lines.filter((line) => line.startsWith('warn'))).toEqual([]);
     });
