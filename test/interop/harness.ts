@@ -149,6 +149,8 @@ export interface ControlPlane {
   load(): Promise<unknown>;
   drop(): Promise<void>;
   kill(): Promise<void>;
+  /** To its process: `SIGSTOP` makes it hang. */
+  signal(signal: NodeJS.Signals): void;
   bootstrap(node: string, more?: object): object;
 }
 
@@ -185,6 +187,7 @@ export async function startControlPlane(snapshot: string, options: ControlPlaneO
     load: () => ask('/load'),
     drop: async () => void (await ask('/drop', { method: 'POST' })),
     kill: running.kill,
+    signal: (signal) => void running.child.kill(signal),
     bootstrap: (node, more = {}) => ({
       xds_servers: [{ server_uri: `127.0.0.1:${grpc}`, channel_creds: [{ type: 'insecure' }], server_features: ['xds_v3'] }],
       node: { id: node, cluster: 'inmesh-interop' },
