@@ -243,6 +243,8 @@ export class XdsCache implements ResourceCache {
     version: string,
     server: ServerTraits,
   ): boolean {
+    // Given up and wanted anew while the response was taken in: what it was compared with is gone, and was asked for again.
+    if (outcome.status === 'unchanged' && entry.state.status !== 'present') return false;
     if (outcome.status === 'accepted') entry.keep(outcome.raw);
     entry.rejected = undefined;
     entry.failed = undefined;

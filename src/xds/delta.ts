@@ -7,6 +7,7 @@ import type { DeltaDiscoveryRequest, DeltaDiscoveryResponse, WrappedResource } f
 import { INVALID_ARGUMENT, Intake, NackMemory, ttlMilliseconds } from './intake.ts';
 import { EVERYTHING, canonicalName, inCollection } from './names.ts';
 import type { ResourceType } from './resource-type.ts';
+import { NO_REQUESTS } from './session.ts';
 import type { Receipt, Session, SessionOptions, Update } from './session.ts';
 
 const NO_NAMES: ReadonlySet<string> = new Set();
@@ -53,29 +54,29 @@ export class DeltaSession implements Session {
   }
 
   /** Sent at once, also while a response is taken in: it is no answer and carries no nonce (Envoy X-31). */
-  subscribe(kind: ResourceKind, names: ReadonlySet<string>): DeltaDiscoveryRequest | undefined {
+  subscribe(kind: ResourceKind, names: ReadonlySet<string>): readonly DeltaDiscoveryRequest[] {
     const state = this.#byKind.get(kind);
-    if (state === undefined) return undefined;
+    if (state === undefined) return NO_REQUESTS;
     // A type that is subscribed whole names nothing: the legacy wildcard is a first request without names (Envoy ).
-    if (state.wildcard) return state.opened ? undefined : this.#request(state, [], [], undefined);
+    if (state.wildcard) return state.opened ? NO_REQUESTS : [this.#request(state, [], [], undefined)];
     const added = [...names].filter((name) => !state.names.has(name));
     const removed = [...state.names].filter((name) => !names.has(name));
-    if (added.length === 0 && removed.length === 0) return undefined;
+    if (added.length === 0 && removed.length === 0) return NO_REQUESTS;
     for (const name of added) state.names.add(name);
     for (const name of removed) state.names.delete(name);
     if (removed.length > 0)
       for (const [own, aliases] of state.aliases) if (![...aliases].some((name) => state.names.has(name))) state.aliases.delete(own);
     // Envoy X-53: as above.
     const everything = !state.opened && added.length === 1 && added[0] === EVERYTHING;
-    return this.#request(state, everything ? [] : added, removed, undefined);
+    return [this.#request(state, everything ? [] : added, removed, undefined)];
   }
 
-  reply(typeUrl: string): DeltaDiscoveryRequest | undefined {
+  reply(typeUrl: string): readonly DeltaDiscoveryRequest[] {
     const state = this.#byUrl.get(typeUrl);
-    if (state?.owed === undefined) return undefined;
+    if (state?.owed === undefined) return NO_REQUESTS;
     const { owed } = state;
     state.owed = undefined;
-    return this.#request(state, [], [], owed);
+    return [this.#request(state, [], [], owed)];
   }
 
   *receive(response: DeltaDiscoveryResponse): Generator<undefined, Receipt | undefined> {

@@ -91,12 +91,13 @@ export interface SessionOptions {
   initialVersions(kind: ResourceKind): Iterable<readonly [name: string, version: string]>;
 }
 
+export const NO_REQUESTS: readonly never[] = Object.freeze([]);
 export type XdsRequest = DiscoveryRequest | DeltaDiscoveryRequest;
 export type XdsResponse = DiscoveryResponse | DeltaDiscoveryResponse;
 
 export interface Session {
-  /** Declares the full set of names of a type. A request, if one has to be sent now. */
-  subscribe(kind: ResourceKind, names: ReadonlySet<string>): XdsRequest | undefined;
+  /** Declares the full set of names of a type. The requests that have to be sent now. */
+  subscribe(kind: ResourceKind, names: ReadonlySet<string>): readonly XdsRequest[];
   /**
    * Takes a response in; yields between resources so that the work can be spread. Undefined when the type is unknown or was never
    * asked for: then nothing is answered.
@@ -107,6 +108,6 @@ export interface Session {
    * last resource (and no single task has to apply it all). Each outcome is given once, here or in the receipt.
    */
   partial(): Update | undefined;
-  /** The ACK or NACK that is owed for the type, with the names of now; undefined when none is. */
-  reply(typeUrl: string): XdsRequest | undefined;
+  /** The ACK or NACK that is owed for the type, with the names of now; nothing when none is. */
+  reply(typeUrl: string): readonly XdsRequest[];
 }

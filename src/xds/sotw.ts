@@ -10,6 +10,7 @@ import { INVALID_ARGUMENT, Intake, NackMemory, reasonOf, ttlMilliseconds } from 
 import type { Entry } from './intake.ts';
 import { EVERYTHING, canonicalName, inCollection } from './names.ts';
 import type { ResourceType } from './resource-type.ts';
+import { NO_REQUESTS } from './session.ts';
 import type { Receipt, Session, SessionOptions, Update } from './session.ts';
 
 const NO_NAMES: ReadonlySet<string> = new Set();
@@ -25,6 +26,8 @@ class TypeState {
   nonce = '';
   /** True while a response is taken in: its reply will carry the names. */
   receiving = false;
+  /** Names that were given up meanwhile: the server must hear of it, or it would not send again what is wanted anew. */
+  readonly dropped = new Set<string>();
   /** The answer that is owed for the last response. */
   owed: { readonly nack: string | undefined } | undefined = undefined;
   readonly memory = new NackMemory();
@@ -63,24 +66,33 @@ export class SotwSession implements Session {
     }
   }
 
-  subscribe(kind: ResourceKind, names: ReadonlySet<string>): DiscoveryRequest | undefined {
+  subscribe(kind: ResourceKind, names: ReadonlySet<string>): readonly DiscoveryRequest[] {
     const state = this.#byKind.get(kind);
-    if (state === undefined) return undefined;
+    if (state === undefined) return NO_REQUESTS;
     // A wildcard type never names anything, else the server would take the wildcard back (Envoy X-51).
     if (!state.wildcard) state.names = new Set(names);
     // An empty list in the first request would mean "everything".
-    if (state.sent === undefined && state.names.size === 0 && !state.wildcard) return undefined;
-    if (!state.namesChanged() || state.receiving) return undefined;
+    if (state.sent === undefined && state.names.size === 0 && !state.wildcard) return NO_REQUESTS;
+    if (!state.namesChanged()) return NO_REQUESTS;
+    if (state.receiving) {
+      for (const name of state.sent ?? []) if (!state.names.has(name)) state.dropped.add(name);
+      return NO_REQUESTS;
+    }
     // A NACK that is held back goes now: with its nonce, a request without an error would be read as an ACK (Envoy X-11).
-    return this.reply(state.type.typeUrl) ?? this.#request(state, undefined);
+    return state.owed === undefined ? [this.#request(state, state.names, undefined)] : this.reply(state.type.typeUrl);
   }
 
-  reply(typeUrl: string): DiscoveryRequest | undefined {
+  reply(typeUrl: string): readonly DiscoveryRequest[] {
     const state = this.#byUrl.get(typeUrl);
-    if (state?.owed === undefined) return undefined;
+    if (state?.owed === undefined) return NO_REQUESTS;
     const { nack } = state.owed;
+    const { names, dropped } = state;
     state.owed = undefined;
-    return this.#request(state, nack);
+    const anew = [...dropped].some((name) => names.has(name));
+    const without = anew ? new Set([...names].filter((name) => !dropped.has(name))) : names;
+    dropped.clear();
+    const answer = this.#request(state, without, nack);
+    return anew ? [answer, this.#request(state, names, nack)] : [answer];
   }
 
   *receive(response: DiscoveryResponse): Generator<undefined, Receipt | undefined> {
@@ -157,10 +169,10 @@ export class SotwSession implements Session {
     yield* intake.take({ ...inner, version: undefined });
   }
 
-  #request(state: TypeState, nack: string | undefined): DiscoveryRequest {
-    state.sent = [...state.names];
+  #request(state: TypeState, names: ReadonlySet<string>, nack: string | undefined): DiscoveryRequest {
+    state.sent = [...names];
     // The legacy wildcard: servers of all ages know what an empty list means (Envoy X-50).
-    const resourceNames = state.sent.length === 1 && state.names.has(EVERYTHING) ? [] : state.sent;
+    const resourceNames = state.sent.length === 1 && names.has(EVERYTHING) ? [] : state.sent;
     const node = this.#nodeSent ? undefined : this.#options.node;
     this.#nodeSent = true;
     return {

@@ -90,8 +90,7 @@ export class StreamRun implements AdsStreamEvents, Alarm {
 
   /** The names of a type may have changed. */
   subscribe(kind: ResourceKind): void {
-    const request = this.#session.subscribe(kind, this.#options.names.get(kind) ?? NO_NAMES);
-    if (request !== undefined) this.#send(request);
+    for (const request of this.#session.subscribe(kind, this.#options.names.get(kind) ?? NO_NAMES)) this.#send(request);
   }
 
   cancel(): void {
@@ -172,8 +171,7 @@ export class StreamRun implements AdsStreamEvents, Alarm {
       this.#options.clock.clear(held.timer);
       this.#held.delete(typeUrl);
     }
-    const reply = this.#session.reply(typeUrl);
-    if (reply !== undefined) this.#send(reply);
+    for (const reply of this.#session.reply(typeUrl)) this.#send(reply);
   }
 
   #applyPartly(): void {

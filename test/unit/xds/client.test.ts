@@ -432,6 +432,61 @@ describe('flow control', () => {
     expect(transport.stream.take()).toMatchObject([{ version: '1', names: ['b', 'c'] }]);
   });
 
+  test.each(['sotw', 'delta'] as const)(
+    '%s: a name given up and wanted again meanwhile is asked for anew, and awaited',
+    async (protocol) => {
+      const slow = new SlowType('cluster');
+      const { client, clock, transport } = setup({ types: [slow], bootstrap: bootstrap({ servers: [{ ...SERVER, protocol }] }) });
+      let spent = 0;
+      const now = clock.now.bind(clock);
+      clock.now = () => now() + spent;
+      slow.spend = (ms) => (spent += ms);
+      const e = { kind: 'cluster', name: 'e' } as const;
+      const f = { kind: 'cluster', name: 'f' } as const;
+      client.want([e, f]);
+      const stream = transport.stream.connect();
+      const respond = (nonce: string, ...written: readonly (readonly [string, string])[]): void => {
+        const bodies = written.map(([name, text]) => ({ name, version: text, body: resource('cluster', name, text) }));
+        if (protocol === 'delta') stream.respondDelta('cluster', nonce, bodies);
+        else
+          stream.respond(
+            'cluster',
+            nonce,
+            nonce,
+            bodies.map(({ body }) => body),
+          );
+      };
+      respond('1', ['e', 'same'], ['f', 'old']);
+      await clock.advance(10);
+      if (protocol === 'delta') stream.takeDelta();
+      else stream.take();
+      // By its bytes `e` is known as what it was; then that is forgotten.
+      respond('2', ['e', 'same'], ['f', 'new']);
+      expect(stream.paused).toBe(true);
+      client.want([f]);
+      client.want([f, e]);
+      await clock.advance(10);
+      if (protocol === 'delta')
+        expect(stream.takeDelta()).toEqual([
+          { type: 'cluster', unsub: ['e'] },
+          { type: 'cluster', sub: ['e'] },
+          { type: 'cluster', nonce: '2' },
+        ]);
+      else
+        expect(stream.take()).toEqual([
+          { type: 'cluster', version: '2', nonce: '2', names: ['f'] },
+          { type: 'cluster', version: '2', nonce: '2', names: ['f', 'e'] },
+        ]);
+      expect(client.get('cluster', 'f')).toMatchObject({ value: 'new' });
+      expect(client.get('cluster', 'e').status).toBe('waiting');
+      await clock.advance(15_000);
+      expect(client.get('cluster', 'e')).toMatchObject({ reason: expect.stringContaining('sent no cluster of this name') });
+      respond('3', ['e', 'same']);
+      await clock.advance(10);
+      expect(client.get('cluster', 'e')).toMatchObject({ value: 'same' });
+    },
+  );
+
   test('assignments stand alone: a large EDS response is applied slice by slice, so that no task has to apply it all', async () => {
     const endpoints = new SlowType('endpoints');
     const { client, clock, transport, changes } = setup({ types: [endpoints] });
