@@ -231,9 +231,9 @@ export class XdsClient implements ConfigSource {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    await Promise.all([this.#loads.close(), this.#pool.close(), this.#lastGood?.close()]);
+    // When nothing comes in any more that could set a timer.
     for (const { cache } of this.#spaces.values()) cache.close();
-    await this.#loads.close();
-    await Promise.all([this.#pool.close(), this.#lastGood?.close()]);
   }
 
   /** True when the state is known at once. */

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { DecodeContext, Decoded, ResourceType } from '../../../src/xds/resource-type.ts';
 import { settle } from '../../../src/testing/fake-clock.ts';
 import { ScriptedRandom, SeededRandom } from '../../../src/testing/seeded-random.ts';
-import { FakeTransport, FakeType, SERVER, bootstrap, resource } from './fake-control-plane.ts';
+import { FakeTransport, FakeType, SERVER, bootstrap, resource, wrapped } from './fake-control-plane.ts';
 import { RecordingLogger, setup } from './setup.ts';
 
 const LISTENER = { kind: 'listener', name: 'a' } as const;
@@ -213,6 +213,21 @@ describe('connection', () => {
     client.want([]);
     await clock.advance(300_000);
     expect([transport.streams.length, changes()]).toEqual([1, 0]);
+  });
+
+  test('while the last report of load waits for its server, no configuration is taken in any more, and no time to live begins', async () => {
+    const { client, clock, transport } = setup();
+    const key = { kind: 'listener', name: 'a' } as const;
+    client.want([key]);
+    const stream = transport.stream.connect();
+    stream.respond('listener', '1', 'n', [wrapped('a', resource('listener', 'a', 'A'), 60_000)]);
+    client.reportLoad('c', 's')?.load.drop();
+    await settle();
+    const closed = client.close();
+    expect(stream.cancelled).toBe(true);
+    await clock.advance(1000);
+    await closed;
+    expect(clock.pending).toBe(0);
   });
 
   test('close while waiting to reconnect', async () => {
