@@ -155,9 +155,10 @@ function readFile(options: LastGoodOptions): { readonly savedAt: number; readonl
   const problem = (reason: string): undefined => {
     log.warn('the last-good file is not used', { path, reason });
   };
-  let header: Header;
+  let header: Partial<Header>;
   try {
-    header = JSON.parse(text.slice(0, end)) as Header;
+    // What is no object has none of these.
+    header = Object(JSON.parse(text.slice(0, end))) as Partial<Header>;
   } catch {
     return problem('its first line is not a header');
   }
@@ -172,5 +173,5 @@ function readFile(options: LastGoodOptions): { readonly savedAt: number; readonl
     const [kind, name, version, raw] = JSON.parse(line) as readonly [string, string, string, string];
     if (Object.hasOwn(TYPE_URLS, kind)) resources.set(`${kind} ${name}`, { version, raw: Buffer.from(raw, 'base64') });
   }
-  return { savedAt: header.savedAt, resources };
+  return { savedAt: header.savedAt ?? 0, resources };
 }

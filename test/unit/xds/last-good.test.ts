@@ -225,6 +225,7 @@ describe('what makes it unusable', () => {
     ['another format version', (text: string) => text.replace('"version":1', '"version":99'), 'format version 99'],
     ['something else', () => 'hello\nworld\n', 'not a header'],
     ['other JSON', () => '{}\n', 'another kind of file'],
+    ['JSON that is no object', () => 'null\n', 'another kind of file'],
     ['another node', (text: string) => text.replace(String.raw`[\"n1\"`, String.raw`[\"n2\"`), 'another node or control plane'],
     ['empty', () => '', 'not a header'],
   ])('%s: reported, not used, and replaced by the next good configuration', async (_title, change, reason) => {
