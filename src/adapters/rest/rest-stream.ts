@@ -91,6 +91,9 @@ export class RestStream implements AdsStream, Alarm {
     if (request.resourceNames.length > 0) this.#named = true;
     // An answer to the last response has time until the next poll.
     if (before !== undefined && sameNames(before.resourceNames, request.resourceNames)) return;
+    // What is asked for anew was perhaps forgotten in between, before a request could say so: it has to come again.
+    const asked = new Set(before?.resourceNames);
+    if (request.resourceNames.some((name) => !asked.has(name))) this.#delivered = undefined;
     this.#due = true;
     this.#go();
   }

@@ -185,6 +185,27 @@ test('other names are polled for at once, without a version, and their answer is
   expect(server.posts).toHaveLength(4);
 });
 
+test.each([304, 200])(
+  'a name that was given up and asked for again during a poll (answered with %i) is delivered again',
+  async (status) => {
+    const { server, clock, recorder, send } = setup();
+    const answer = (): Promise<void> => server.answer(status, status === 200 ? response('1', 'a', 'b') : '');
+    await send(['a', 'b']);
+    await server.answer(200, response('1', 'a', 'b'));
+    await send(['a', 'b'], { version: '1', nonce: 'n1' });
+    await clock.advance(1500);
+    expect(server.last()).toMatchObject({ versionInfo: '1' });
+    await send(['b'], { version: '1', nonce: 'n1' });
+    await send(['a', 'b'], { version: '1', nonce: 'n1' });
+    await answer();
+    if (status === 304) {
+      expect(server.last()).not.toHaveProperty('versionInfo');
+      await server.answer(200, response('1', 'a', 'b'));
+    }
+    expect(recorder.events).toEqual(['connected', 'message 1/n1 2', 'message 1/n1 2']);
+  },
+);
+
 test('a NACK goes with the next poll', async () => {
   const { server, clock, send } = setup();
   await send([]);
