@@ -6,8 +6,8 @@ import type { UpstreamTlsConfig } from './tls.ts';
 export interface ClusterConfig {
   readonly name: string;
   readonly discovery:
-    /** `serviceName` is the name of the ClusterLoadAssignment to ask for. */
-    | { readonly kind: 'eds'; readonly serviceName: string; readonly source?: ConfigSourceConfig }
+    /** `serviceName` is the name of the ClusterLoadAssignment to ask for, `waitMs` that of its `ResourceKey`. */
+    | { readonly kind: 'eds'; readonly serviceName: string; readonly source?: ConfigSourceConfig; readonly waitMs?: number }
     | { readonly kind: 'static'; readonly endpoints: EndpointsConfig }
     /** The host that the call names is dialled (ORIGINAL_DST). */
     | { readonly kind: 'original-dst' }

@@ -23,6 +23,8 @@ export interface HttpManagerConfig {
   readonly routeConfig: RouteConfiguration | undefined;
   /** Where `routeConfigName` is fetched; absent: the aggregated stream. */
   readonly routesSource?: ConfigSourceConfig;
+  /** `waitMs` of the `ResourceKey` of `routeConfigName`. */
+  readonly routesWaitMs?: number;
   /** Routes that are chosen by headers of the request (Envoy X-91). */
   readonly scopedRoutes?: ScopedRoutesRefConfig;
   /** In order, the router (terminal) last and included. */

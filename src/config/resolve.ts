@@ -55,11 +55,11 @@ class Walk implements ScopeWalk {
 
   routes(manager: HttpManagerConfig): ResolvedRoutes | undefined {
     if (manager.routeConfig !== undefined) return this.whole(manager.routeConfig);
-    return this.named(manager.routeConfigName ?? '', manager.routesSource);
+    return this.named(manager.routeConfigName ?? '', manager.routesSource, manager.routesWaitMs);
   }
 
-  named(name: string, source: ConfigSourceConfig | undefined): ResolvedRoutes | undefined {
-    const key: ResourceKey = { kind: 'routes', name, source };
+  named(name: string, source: ConfigSourceConfig | undefined, waitMs?: number): ResolvedRoutes | undefined {
+    const key: ResourceKey = { kind: 'routes', name, source, waitMs };
     this.used.push(key);
     const state = this.cache.get('routes', key.name, key.source);
     if (state.status === 'present') return this.whole(state.value);
@@ -103,8 +103,8 @@ class Walk implements ScopeWalk {
   /** Whether every secret of a TLS configuration has a value or an error (Envoy X-93: until then what needs it is not ready). */
   secrets(tls: CommonTlsConfig | undefined): boolean {
     let settled = true;
-    for (const { name, source } of secretsOf(tls)) {
-      const key: ResourceKey = { kind: 'secret', name, source };
+    for (const { name, source, waitMs } of secretsOf(tls)) {
+      const key: ResourceKey = { kind: 'secret', name, source, waitMs };
       this.used.push(key);
       if (this.cache.get('secret', name, source).status !== 'waiting') continue;
       this.missing.push(key);
@@ -117,7 +117,8 @@ class Walk implements ScopeWalk {
     if (config.discovery.kind === 'unavailable') return { ok: false, reason: `cluster "${config.name}": ${config.discovery.reason}` };
     if (config.discovery.kind === 'static') return { ok: true, config, endpoints: config.discovery.endpoints, note: '' };
     if (config.discovery.kind === 'original-dst') return { ok: true, config, endpoints: undefined, note: '' };
-    const endpointsKey: ResourceKey = { kind: 'endpoints', name: config.discovery.serviceName, source: config.discovery.source };
+    const { serviceName, source, waitMs } = config.discovery;
+    const endpointsKey: ResourceKey = { kind: 'endpoints', name: serviceName, source, waitMs };
     this.used.push(endpointsKey);
     const endpoints = this.cache.get('endpoints', endpointsKey.name, endpointsKey.source);
     if (endpoints.status === 'present') return { ok: true, config, endpoints: endpoints.value, note: '' };

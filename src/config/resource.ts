@@ -31,6 +31,8 @@ export interface ResourceKey {
   readonly name: string;
   /** Where it is fetched; undefined: over the aggregated stream of its authority. */
   readonly source?: ConfigSourceConfig | undefined;
+  /** Milliseconds to wait for it on the aggregated stream, 0: without end (Envoy X-84); undefined: as long as the client does (gRFC A57). */
+  readonly waitMs?: number | undefined;
 }
 
 /** Equal for keys of the same resource. */

@@ -1,6 +1,5 @@
 /** envoy.extensions.transport_sockets.tls.v3.Secret as a plain frozen type: what SDS brings (Envoy X-93). */
-import type { ConfigSourceConfig } from './config-source.ts';
-import type { CommonTlsConfig, IdentitySourceConfig, SanMatcherConfig, TlsSourceConfig } from './tls.ts';
+import type { CommonTlsConfig, IdentitySourceConfig, SanMatcherConfig, SecretReference, TlsSourceConfig } from './tls.ts';
 
 export type SecretConfig =
   | { readonly kind: 'certificate'; readonly name: string; readonly identity: IdentitySourceConfig }
@@ -13,11 +12,6 @@ export type SecretConfig =
     }
   /** Valid, and of no use here: session ticket keys, generic secrets. */
   | { readonly kind: 'other'; readonly name: string; readonly what: string };
-
-export interface SecretReference {
-  readonly name: string;
-  readonly source?: ConfigSourceConfig;
-}
 
 /** The secrets that a TLS configuration cannot do without. */
 export function secretsOf(tls: CommonTlsConfig | undefined): readonly SecretReference[] {

@@ -2,6 +2,13 @@
 import type { ConfigSourceConfig } from './config-source.ts';
 import type { StringMatcherConfig } from './matchers.ts';
 
+/** A Secret over SDS; `waitMs` is that of its `ResourceKey`. */
+export interface SecretReference {
+  readonly name: string;
+  readonly source?: ConfigSourceConfig;
+  readonly waitMs?: number;
+}
+
 /** Where certificates or trust anchors come from. */
 export type TlsSourceConfig =
   /** A `certificate_providers` instance of the bootstrap (gRFC A29). */
@@ -14,13 +21,13 @@ export type TlsSourceConfig =
    * A Secret by name, over SDS; without `source` over the aggregated stream. `fallback` counts where the secret has no trust anchors (the
    * default context of a combined validation context, Envoy T-1).
    */
-  | { readonly kind: 'sds'; readonly name: string; readonly source?: ConfigSourceConfig; readonly fallback?: TlsSourceConfig }
+  | (SecretReference & { readonly kind: 'sds'; readonly fallback?: TlsSourceConfig })
   /** Trust anchors by SPIFFE trust domain, each for identities of its own domain only (Envoy T-6). */
   | { readonly kind: 'spiffe'; readonly domains: readonly { readonly name: string; readonly bundle: TlsSourceConfig }[] }
   | { readonly kind: 'system' };
 
 export type IdentitySourceConfig =
-  | { readonly kind: 'sds'; readonly name: string; readonly source?: ConfigSourceConfig }
+  | (SecretReference & { readonly kind: 'sds' })
   | { readonly kind: 'provider'; readonly instance: string; readonly certificateName: string }
   | { readonly kind: 'pair'; readonly certificateChain: TlsSourceConfig; readonly privateKey: TlsSourceConfig };
 

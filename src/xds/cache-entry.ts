@@ -36,6 +36,8 @@ export class Entry implements KnownResource {
   readonly owner: ResourceOwner;
   /** Asked for by name; an entry that is not came by wildcard. */
   wanted: boolean;
+  /** Of its `ResourceKey`. */
+  waitMs: number | undefined = undefined;
   state: ResourceState<unknown> = WAITING;
   /** The bytes of the value. */
   #kept: KeptBytes | undefined = undefined;

@@ -71,13 +71,14 @@ export class XdsCache implements ResourceCache {
   }
 
   /** A name is asked for from now on. True when something is known of it at once: its absence from a wildcard list, or a saved value. */
-  add(kind: ResourceKind, name: string, owner: ResourceOwner): boolean {
+  add(kind: ResourceKind, name: string, owner: ResourceOwner, waitMs?: number): boolean {
     const entry = this.#find(kind, name);
     if (entry !== undefined) {
       entry.wanted = true;
       return false;
     }
     const created = this.#create(kind, name, owner, true);
+    created.waitMs = waitMs;
     if (this.#listed.get(kind) === owner.server) return created.fail('DOES_NOT_EXIST', absentReason(created));
     return this.#restore(created);
   }
@@ -156,7 +157,7 @@ export class XdsCache implements ResourceCache {
     for (const entry of this.#of(kind).values()) {
       if (entry.owner.server !== server || entry.timer !== undefined) continue;
       if (!entry.awaited) continue;
-      const delay = this.#waitMs(server);
+      const delay = this.#waitMs(entry);
       if (delay > 0) entry.timer = this.#options.clock.set(new EntryAlarm(entry, (expired) => this.#expire(expired)), delay, true);
     }
   }
@@ -350,7 +351,7 @@ export class XdsCache implements ResourceCache {
   #expire(entry: Entry): void {
     const { kind, owner } = entry;
     const { server } = owner;
-    const seconds = this.#waitMs(server) / 1000;
+    const seconds = this.#waitMs(entry) / 1000;
     entry.forget();
     const status = server.timerIsTransient ? 'TIMEOUT' : 'DOES_NOT_EXIST';
     entry.fail(status, `${server.uri} sent no ${kind} of this name within ${seconds} s`);
@@ -367,8 +368,8 @@ export class XdsCache implements ResourceCache {
     return true;
   }
 
-  #waitMs(server: ServerTraits): number {
-    return this.#options.waitMs ?? (server.timerIsTransient ? 30_000 : 15_000);
+  #waitMs({ waitMs, owner }: Entry): number {
+    return waitMs ?? this.#options.waitMs ?? (owner.server.timerIsTransient ? 30_000 : 15_000);
   }
 
   #of(kind: ResourceKind): Map<string, Entry> {

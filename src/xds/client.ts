@@ -237,7 +237,7 @@ export class XdsClient implements ConfigSource {
   }
 
   /** True when the state is known at once. */
-  #add({ kind, name, source }: ResourceKey, touched: Touched): boolean {
+  #add({ kind, name, source, waitMs }: ResourceKey, touched: Touched): boolean {
     if (source === undefined && this.#static.get(kind, name) !== undefined) return true;
     const place = this.#spaces.place(kind, name, source);
     const { space, authority } = place;
@@ -246,7 +246,7 @@ export class XdsClient implements ConfigSource {
       space.cache.addFailed(kind, name, NOBODY, problem ?? '');
       return true;
     }
-    const known = space.cache.add(kind, name, authority);
+    const known = space.cache.add(kind, name, authority, waitMs);
     authority.add(kind, name);
     touch(touched, authority, kind);
     return known;

@@ -6,7 +6,7 @@ import { pack } from '../../proto/any.ts';
 import type { JsonObject } from '../../proto/any.ts';
 import type { Cluster } from '../../proto/gen/envoy/config/cluster/v3/cluster_pb.js';
 import { decodeEndpoints } from './endpoints.ts';
-import { configSource } from './config-source.ts';
+import { timedSource } from './config-source.ts';
 import { lbPolicy } from './lb-policy.ts';
 import type { ChosenPolicy } from './lb-policy.ts';
 import { outlierDetection, thresholds } from './outlier.ts';
@@ -53,10 +53,10 @@ function discovery(cluster: Cluster, scope: Scope): ClusterConfig['discovery'] {
   }
   const config = cluster.edsClusterConfig;
   if (config === undefined) throw new ConfigProblem('eds_cluster_config', 'is missing in a cluster of type EDS');
-  const source = configSource(config.edsConfig, 'eds_cluster_config.eds_config', scope);
+  const from = timedSource(config.edsConfig, 'eds_cluster_config.eds_config', scope);
   if (config.serviceName === '' && cluster.name.startsWith('xdstp:'))
     throw new ConfigProblem('eds_cluster_config.service_name', 'is needed, since the name of the cluster is an xdstp: name');
-  return { kind: 'eds', serviceName: config.serviceName === '' ? cluster.name : config.serviceName, ...(source && { source }) };
+  return { kind: 'eds', serviceName: config.serviceName === '' ? cluster.name : config.serviceName, ...from };
 }
 
 function setting(config: JsonObject, name: keyof BreakerConfig): number {

@@ -74,8 +74,20 @@ function pathSource(path: string, watchedDirectory: string | undefined, initialF
   return { kind: 'path', id: JSON.stringify(['path', path, watchedDirectory]), path, watchedDirectory, initialFetchTimeoutMs };
 }
 
-/** Undefined: the aggregated stream. */
-export function configSource(message: Message | undefined, path: string, scope: Scope): ConfigSourceConfig | undefined {
+/** Where a resource comes from, and for how long to wait for it where that is the aggregated stream: `waitMs` of its `ResourceKey`. */
+export function timedSource(
+  message: Message | undefined,
+  path: string,
+  scope: Scope,
+): { readonly source?: ConfigSourceConfig; readonly waitMs?: number } {
+  const source = configSource(message, path, scope, true);
+  if (source !== undefined) return { source };
+  const waitMs = milliseconds(message?.initialFetchTimeout, `${path}.initial_fetch_timeout`);
+  return waitMs === undefined ? {} : { waitMs };
+}
+
+/** Undefined: the aggregated stream. `timed`: the caller has the time to wait for a resource of it. */
+export function configSource(message: Message | undefined, path: string, scope: Scope, timed = false): ConfigSourceConfig | undefined {
   if (message === undefined)
     throw new ConfigProblem(path, 'the config source must be ads, self, api_config_source or path_config_source, not absent');
   const version: number = message.resourceApiVersion;
@@ -87,8 +99,8 @@ export function configSource(message: Message | undefined, path: string, scope: 
   switch (specifier.case) {
     case 'ads':
     case 'self':
-      // How long to wait for a resource of the aggregated stream is the client's own rule (gRFC A57).
-      if (timeout !== undefined) scope.unsupported(`${path}.initial_fetch_timeout`);
+      // Else how long to wait for a resource of the aggregated stream is the client's own rule (gRFC A57).
+      if (timeout !== undefined && !timed) scope.unsupported(`${path}.initial_fetch_timeout`);
       return undefined;
     case 'apiConfigSource':
       return apiSource(specifier.value, timeout, `${path}.api_config_source`);

@@ -3,7 +3,7 @@ import type { HttpConnectionManager } from '../../proto/gen/envoy/extensions/fil
 import type { HttpManagerConfig } from '../../config/listener.ts';
 import { ConfigProblem } from '../../config/resource.ts';
 import type { AnyMessage } from '../../core/extension.ts';
-import { configSource } from './config-source.ts';
+import { timedSource } from './config-source.ts';
 import { httpFilters } from './filters.ts';
 import type { FilterDirection } from './filter-factories.ts';
 import { routeConfiguration } from './routes.ts';
@@ -18,15 +18,20 @@ function routesOf(
   manager: HttpConnectionManager,
   path: string,
   scope: Scope,
-): Pick<HttpManagerConfig, 'routeConfig' | 'routeConfigName' | 'routesSource' | 'scopedRoutes'> {
+): Pick<HttpManagerConfig, 'routeConfig' | 'routeConfigName' | 'routesSource' | 'routesWaitMs' | 'scopedRoutes'> {
   const specifier = manager.routeSpecifier;
   if (specifier.case === 'routeConfig') {
     return { routeConfigName: undefined, routeConfig: routeConfiguration(specifier.value, `${path}.route_config`, scope) };
   }
   if (specifier.case === 'rds') {
-    const source = configSource(specifier.value.configSource, `${path}.rds.config_source`, scope);
+    const { source, waitMs } = timedSource(specifier.value.configSource, `${path}.rds.config_source`, scope);
     if (specifier.value.routeConfigName === '') throw new ConfigProblem(`${path}.rds.route_config_name`, 'must not be empty');
-    return { routeConfigName: specifier.value.routeConfigName, routeConfig: undefined, ...(source && { routesSource: source }) };
+    return {
+      routeConfigName: specifier.value.routeConfigName,
+      routeConfig: undefined,
+      ...(source && { routesSource: source }),
+      ...(waitMs !== undefined && { routesWaitMs: waitMs }),
+    };
   }
   if (specifier.case === 'scopedRoutes') {
     const scopes = scopedRoutes(specifier.value, `${path}.scoped_routes`, scope);

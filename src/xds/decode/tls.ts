@@ -4,8 +4,7 @@
  */
 import type { ConfigSourceConfig } from '../../config/config-source.ts';
 import { ConfigProblem } from '../../config/resource.ts';
-import type { SecretReference } from '../../config/secret.ts';
-import type { CommonTlsConfig, DownstreamTlsConfig, IdentitySourceConfig, UpstreamTlsConfig } from '../../config/tls.ts';
+import type { CommonTlsConfig, DownstreamTlsConfig, IdentitySourceConfig, SecretReference, UpstreamTlsConfig } from '../../config/tls.ts';
 import type { AnyMessage } from '../../core/extension.ts';
 import { typeNameOf } from '../../proto/any.ts';
 import type { TransportSocket } from '../../proto/gen/envoy/config/core/v3/base_pb.js';
@@ -17,7 +16,7 @@ import type {
 } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/tls_pb.js';
 import type { SdsSecretConfig } from '../../proto/gen/envoy/extensions/transport_sockets/tls/v3/secret_pb.js';
 import { unwrap } from './any.ts';
-import { configSource } from './config-source.ts';
+import { timedSource } from './config-source.ts';
 import type { Scope } from './scope.ts';
 import { survey } from './survey.ts';
 import { certificate, provider, roots, sanMatchers, validationContext } from './tls-material.ts';
@@ -33,8 +32,9 @@ const VERSIONS = [undefined, 'older', 'older', 'TLSv1.2', 'TLSv1.3'] as const;
 /** A secret without a source is one of the bootstrap's static ones, or comes over the aggregated stream. */
 function sdsSecret(config: SdsSecretConfig, path: string, scope: Scope): SecretReference {
   if (config.name === '') throw new ConfigProblem(`${path}.name`, 'must not be empty');
-  const source = config.sdsConfig && configSource(config.sdsConfig, `${path}.sds_config`, scope);
-  return { name: config.name, ...(source && { source: apart(source, config.name) }) };
+  if (config.sdsConfig === undefined) return { name: config.name };
+  const { source, ...timed } = timedSource(config.sdsConfig, `${path}.sds_config`, scope);
+  return { name: config.name, ...timed, ...(source && { source: apart(source, config.name) }) };
 }
 
 /**

@@ -35,6 +35,26 @@ describe('a cluster', () => {
     expect(Object.isFrozen(value) && Object.isFrozen(value.thresholds)).toBe(true);
   });
 
+  test('initial_fetch_timeout of the aggregated stream counts for its assignment and its secrets, and is not recorded', () => {
+    const ads = (initial_fetch_timeout: string): Json => ({ ads: {}, initial_fetch_timeout, resource_api_version: 'V3' });
+    const { decoded, unsupported } = decode(
+      'cluster',
+      edsCluster({
+        eds_cluster_config: { eds_config: ads('0s') },
+        ...upstream({
+          tls_certificate_sds_secret_configs: [{ name: 'own', sds_config: ads('2s') }],
+          validation_context_sds_secret_config: { name: 'trust', sds_config: { ads: {}, resource_api_version: 'V3' } },
+        }),
+      }),
+    );
+    expect(decoded.ok && decoded.value).toMatchObject({
+      discovery: { kind: 'eds', serviceName: 'c', waitMs: 0 },
+      tls: { identity: { kind: 'sds', name: 'own', waitMs: 2000 }, roots: { kind: 'sds', name: 'trust' } },
+    });
+    expect(decoded.ok && decoded.value.tls?.roots).not.toHaveProperty('waitMs');
+    expect(unsupported).toEqual([]);
+  });
+
   test('STATIC has its endpoints', () => {
     const value = accepted('cluster', {
       name: 's',

@@ -135,6 +135,14 @@ describe('a socket listener', () => {
     ]);
   });
 
+  test('initial_fetch_timeout of the aggregated stream counts for its routes, and is not recorded', () => {
+    const config_source = { ads: {}, initial_fetch_timeout: '3s', resource_api_version: 'V3' };
+    const typed_config = manager({ rds: { route_config_name: 'web', config_source } });
+    const { decoded, unsupported } = decode('listener', socketListener({ filter_chains: [{ filters: [{ name: 'h', typed_config }] }] }));
+    expect(decoded.ok && decoded.value.filterChains[0]?.http).toMatchObject({ routeConfigName: 'web', routesWaitMs: 3000 });
+    expect(unsupported).toEqual([]);
+  });
+
   test('a listener without direction may have filters of either side', () => {
     const filters = [{ name: 'f', typed_config: { '@type': FAULT.typeUrls[0] } }, ROUTER_FILTER];
     const listener = (traffic_direction: string | undefined): Json =>

@@ -269,6 +269,31 @@ describe('the first request', () => {
 });
 
 describe('updates', () => {
+  test.each(['sotw', 'delta'] as const)(
+    '%s: each name is waited for as long as its config source says (Envoy X-84), else 15 s',
+    async (protocol) => {
+      const { client, clock, transport } = setup({ bootstrap: bootstrap({ servers: [{ ...SERVER, protocol }] }) });
+      client.want([
+        { kind: 'endpoints', name: 'short', waitMs: 2000 },
+        { kind: 'endpoints', name: 'usual' },
+        { kind: 'endpoints', name: 'endless', waitMs: 0 },
+      ]);
+      transport.stream.connect();
+      const states = (): string[] => ['short', 'usual', 'endless'].map((name) => client.get('endpoints', name).status);
+      await clock.advance(1999);
+      expect(states()).toEqual(['waiting', 'waiting', 'waiting']);
+      await clock.advance(1);
+      expect(states()).toEqual(['failed', 'waiting', 'waiting']);
+      expect(client.get('endpoints', 'short')).toMatchObject({ reason: expect.stringContaining('within 2 s') });
+      await clock.advance(12_999);
+      expect(states()).toEqual(['failed', 'waiting', 'waiting']);
+      await clock.advance(1);
+      expect(states()).toEqual(['failed', 'failed', 'waiting']);
+      await clock.advance(3_600_000);
+      expect(states()).toEqual(['failed', 'failed', 'waiting']);
+    },
+  );
+
   test('one notification per response, after all of it; want() from within is sent after the ACK', () => {
     const { client, transport } = setup();
     const seen: string[] = [];
