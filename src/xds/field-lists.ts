@@ -18,3 +18,8 @@ export class FieldLists {
     return fields;
   }
 }
+
+/** Whether one of them holds keys that are no PEM, which cannot be found in the bytes: such a resource is neither shown nor kept on disk. */
+export function holdsKeys(fields: readonly string[] | undefined): boolean {
+  return fields?.some((field) => field.endsWith('.session_ticket_keys')) ?? false;
+}

@@ -10,6 +10,7 @@ import type { Logger } from '../core/log.ts';
 import { TYPE_URLS } from '../config/resource.ts';
 import type { ResourceKind } from '../config/resource.ts';
 import type { SavedResource } from './cache.ts';
+import { holdsKeys } from './field-lists.ts';
 import type { DecodeContext, ResourceType } from './resource-type.ts';
 
 const FORMAT = 'inmesh last-good configuration';
@@ -42,6 +43,8 @@ export interface LastGoodOptions {
     readonly name: string;
     readonly version: string;
     readonly raw: Uint8Array;
+    /** Fields without effect. */
+    readonly unsupported: readonly string[] | undefined;
   }>;
 }
 
@@ -109,8 +112,9 @@ export class LastGoodFile implements Alarm {
   async #write(): Promise<void> {
     const { path, identity, clock, log, current } = this.#options;
     const lines: string[] = [];
-    for (const { kind, name, version, raw } of current()) {
-      if (kind === 'secret' || Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).includes('PRIVATE KEY')) continue;
+    for (const { kind, name, version, raw, unsupported } of current()) {
+      if (kind === 'secret' || holdsKeys(unsupported) || Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).includes('PRIVATE KEY'))
+        continue;
       lines.push(JSON.stringify([kind, name, version, Buffer.from(raw).toString('base64')]));
     }
     if (lines.length === 0) return;

@@ -7,6 +7,7 @@ import type { AnyMessage } from '../core/extension.ts';
 import { MeshError } from '../core/errors.ts';
 import { TYPE_URLS, describeResourceError } from '../config/resource.ts';
 import type { ResourceContent, ResourceDescription, ResourceKind, ResourceState, UnsupportedField } from '../config/resource.ts';
+import { holdsKeys } from './field-lists.ts';
 import type { DecodeContext, ResourceType } from './resource-type.ts';
 
 const VERSION = 'static';
@@ -42,7 +43,10 @@ export class StaticResources {
         ? { status: 'present', value: decoded.value, version: VERSION }
         : { status: 'failed', reason: `${origin}: static_resources: ${decoded.errors.map(describeResourceError).join('; ')}` };
       names.set(decoded.name, state);
-      if (decoded.ok) this.#raw.set(state, value);
+      const fields = this.unsupported.flatMap(({ kind, field, resource }) =>
+        kind === type.kind && resource === decoded.name ? field : [],
+      );
+      if (decoded.ok && !holdsKeys(fields)) this.#raw.set(state, value);
     }
   }
 

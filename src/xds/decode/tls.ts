@@ -154,6 +154,8 @@ export function downstreamTls(socket: TransportSocket | undefined, path: string,
   const at = `${path}.typed_config`;
   const message = scope.unpack<DownstreamTlsContext>(packed, at);
   survey(message, at, scope);
+  // Of no use here, but keys: noted, so that nobody shows or keeps these bytes (`holdsKeys`).
+  if (message.sessionTicketKeysType.case === 'sessionTicketKeys') scope.unsupported(`${at}.session_ticket_keys`);
   const common = commonTls(message.commonTlsContext, `${at}.common_tls_context`, scope);
   if (common.identity === undefined) throw new ConfigProblem(`${at}.common_tls_context`, 'a server needs a certificate');
   if (common.roots?.kind === 'system')

@@ -4,11 +4,21 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { settle } from '../../../src/testing/fake-clock.ts';
+import { TYPE_URLS } from '../../../src/config/resource.ts';
+import { FILTERS } from '../../../src/filters/registry.ts';
+import { jsonToAny } from '../../../src/proto/any.ts';
+import { RESOURCE_TYPES } from '../../../src/xds/resource-types.ts';
 import { SERVER, bootstrap, resource } from './fake-control-plane.ts';
 import { RecordingLogger, setup } from './setup.ts';
 
 const A = { kind: 'listener', name: 'a' } as const;
 const C = { kind: 'cluster', name: 'c' } as const;
+const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3';
+const HTTP = {
+  '@type': 'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+  route_config: { name: 'r', virtual_hosts: [] },
+  http_filters: [{ name: 'router', typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' } }],
+};
 
 function place(): string {
   const folder = mkdtempSync(join(tmpdir(), 'last-good-'));
@@ -65,6 +75,47 @@ describe('what is kept', () => {
     const text = readFileSync(path, 'utf8');
     expect(text).not.toContain(Buffer.from('PRIVATE KEY').toString('base64').slice(0, 12));
     expect(text.match(/"listener"/g)).toHaveLength(1);
+  });
+
+  test('session ticket keys, which no mark in the bytes tells, are neither kept nor shown (CSDS)', async () => {
+    const path = place();
+    const secret = 'ticket-key-of-80-bytes';
+    const tls = {
+      '@type': `${TLS}.DownstreamTlsContext`,
+      common_tls_context: { tls_certificate_provider_instance: { instance_name: 'p' } },
+    };
+    const made = (name: string, more: object) =>
+      jsonToAny({
+        '@type': TYPE_URLS.listener,
+        name,
+        address: { socket_address: { address: '127.0.0.1', port_value: 1 } },
+        filter_chains: [
+          {
+            filters: [{ name: 'http', typed_config: HTTP }],
+            transport_socket: { name: 'envoy.transport_sockets.tls', typed_config: { ...tls, ...more } },
+          },
+        ],
+      });
+    const keys = { session_ticket_keys: { keys: [{ inline_string: secret }] } };
+    const certificateProviders = { p: { plugin: 'file_watcher', certificateFile: '/c', privateKeyFile: '/k' } as never };
+    const { client, transport } = setup({
+      lastGood: path,
+      types: RESOURCE_TYPES,
+      decode: { filters: FILTERS, lbPolicies: [] },
+      bootstrap: bootstrap({ certificateProviders, staticResources: [made('fixed', keys)] }),
+    });
+    client.want([A, { kind: 'listener', name: 'b' }]);
+    transport.stream.connect().respond('listener', '1', 'n', [made('a', keys), made('b', {})]);
+    expect(['fixed', 'a', 'b'].map((name) => client.get('listener', name).status)).toEqual(['present', 'present', 'present']);
+    const shown = [...client.status().resources()].map(({ name, raw }) => [name, raw !== undefined]);
+    expect(shown).toEqual([
+      ['fixed', false],
+      ['a', false],
+      ['b', true],
+    ]);
+    await client.close();
+    const [, ...lines] = readFileSync(path, 'utf8').trimEnd().split('\n');
+    expect(lines.map((line) => (JSON.parse(line) as string[])[1])).toEqual(['b']);
   });
 
   test('written one second after a change; nothing without the option', async () => {
