@@ -1,15 +1,13 @@
 /** HTTP filters over ECDS (Envoy X-92) in running meshes: on the way in and out, HTTP and gRPC, swapped while calls run, never passed over. */
 import { renameSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { ChannelCredentials, Metadata } from '@grpc/grpc-js';
 import { expect, onTestFinished, test } from 'vitest';
 import { ControlPlane } from '../../src/control-plane/control-plane.ts';
 import type { Mesh, MeshOptions } from '../../src/index.ts';
 import type { ResourceJson } from '../../src/sources/xds-snapshot.ts';
-import { echoStub, startEcho, unary } from '../support/echo-grpc.ts';
-import { serve, track, until } from '../support/http-servers.ts';
-import { expectIdle, freePort, meshOver } from '../support/mesh-app.ts';
+import { bothSides, freePorts } from '../support/both-sides.ts';
+import { serve, until } from '../support/http-servers.ts';
+import { expectIdle, meshOver } from '../support/mesh-app.ts';
 import { folder } from '../support/mesh-process.ts';
 import { HTTP2, RBAC, ROUTER, cluster, endpoints, listener, routeConfig, serverListener, to } from '../support/mesh-raw.ts';
 
@@ -39,7 +37,8 @@ interface World {
 }
 
 async function world(filters: readonly ResourceJson[], where: 'in' | 'out', options: MeshOptions = {}, change: Json = {}): Promise<World> {
-  const [web, rpc] = [await freePort(), await freePort()];
+  const ports = await freePorts();
+  const { web, rpc } = ports;
   const guarded = { http_filters: [place(change), ROUTER] };
   const [client, server] = where === 'out' ? [guarded, {}] : [{}, { hcm: guarded }];
   const fixed = [
@@ -54,25 +53,13 @@ async function world(filters: readonly ResourceJson[], where: 'in' | 'out', opti
   ] as readonly ResourceJson[];
   const plane = await ControlPlane.start({ resources: [...fixed, ...filters] });
   onTestFinished(() => plane.close());
-  const serving = await meshOver(plane, [], 'server', options);
-  const http = createServer((_request, response) => response.end('served'));
-  track(http);
-  serving.http.server(http);
-  await new Promise<void>((resolve) => http.listen(web, '127.0.0.1', resolve));
-  const echo = await startEcho({ interceptors: serving.grpc.serverInterceptors() }, serving.grpc.serverCredentials(), rpc);
-  onTestFinished(() => echo.close());
-  const mesh = await meshOver(plane, ['shop', 'echo'], 'app', options);
-  const stub = echoStub('xds:///echo', mesh.grpc.channelOptions(), ChannelCredentials.createInsecure());
-  onTestFinished(() => stub.close());
+  const { mesh, serving, ask } = await bothSides(plane, ports, options);
   return {
     plane,
     mesh,
     serving,
     async ask(header) {
-      const metadata = new Metadata();
-      if (header !== undefined) metadata.set(header, '1');
-      const headers = header === undefined ? {} : { [header]: '1' };
-      const [response, reply] = await Promise.all([mesh.fetch('http://shop/', { headers }), unary(stub, 'hi', metadata)]);
+      const [response, reply] = await ask(header);
       await response.text();
       return `${response.status} ${reply.code}`;
     },

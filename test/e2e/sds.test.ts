@@ -1,18 +1,15 @@
 /** Secrets over SDS (Envoy X-93, T-7): mutual TLS with certificates and trust anchors that the control plane sends, on both sides of HTTP and gRPC. */
 import { X509Certificate } from 'node:crypto';
-import { createServer } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
-import type { TLSSocket } from 'node:tls';
-import { ChannelCredentials } from '@grpc/grpc-js';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { TestCa } from '../../src/control-plane/ca/ca.ts';
 import { createTestCa } from '../../src/control-plane/ca/ca.ts';
-import type { ControlPlane } from '../../src/control-plane/control-plane.ts';
 import { RealClock } from '../../src/core/real-clock.ts';
-import type { Mesh, MeshOptions } from '../../src/index.ts';
-import { echoStub, startEcho, unary } from '../support/echo-grpc.ts';
+import type { MeshOptions } from '../../src/index.ts';
+import type { BothSides } from '../support/both-sides.ts';
+import { bothSides, freePorts, underLoad } from '../support/both-sides.ts';
 import { listen, serve, track, until } from '../support/http-servers.ts';
-import { expectIdle, freePort, meshOver, planeOf } from '../support/mesh-app.ts';
+import { expectIdle, meshOver, planeOf } from '../support/mesh-app.ts';
 import { HTTP2, cluster, endpoints, listener, meshFile, routeConfig, serverListener, to } from '../support/mesh-raw.ts';
 
 type Json = Readonly<Record<string, unknown>>;
@@ -63,12 +60,7 @@ function socket(side: 'UpstreamTlsContext' | 'DownstreamTlsContext', identity: s
   };
 }
 
-interface World {
-  readonly plane: ControlPlane;
-  readonly mesh: Mesh;
-  /** Serial numbers of the client certificates that the HTTP server has seen. */
-  readonly shown: ReadonlySet<string>;
-  both(): Promise<string>;
+interface World extends BothSides {
   /** Serves these secrets from now on. */
   secrets(...list: readonly Json[]): void;
 }
@@ -76,7 +68,8 @@ interface World {
 const GOOD = (): Json[] => [certificate('client', 'spiffe://dev/app'), certificate('server', 'spiffe://dev/server'), roots('trust')];
 
 async function world(secrets: readonly Json[], options: MeshOptions = {}): Promise<World> {
-  const [web, rpc] = [await freePort(), await freePort()];
+  const ports = await freePorts();
+  const { web, rpc } = ports;
   const client = socket('UpstreamTlsContext', 'client', 'trust');
   const chain = socket('DownstreamTlsContext', 'server', 'trust', { require_client_certificate: true });
   const fixed = [
@@ -90,29 +83,9 @@ async function world(secrets: readonly Json[], options: MeshOptions = {}): Promi
     serverListener(rpc, { chain }),
   ];
   const plane = await planeOf(meshFile([...fixed, ...secrets]));
-  const serving = await meshOver(plane, [], 'server');
-  const shown = new Set<string>();
-  const server = createServer((request, response) => {
-    shown.add((request.socket as TLSSocket).getPeerCertificate().serialNumber);
-    response.end(serving.http.peerOf(request)?.tls?.uriSans.join());
-  });
-  server.maxRequestsPerSocket = 5;
-  track(server);
-  serving.http.server(server);
-  await new Promise<void>((resolve) => server.listen(web, '127.0.0.1', resolve));
-  const echo = await startEcho({ interceptors: serving.grpc.serverInterceptors() }, serving.grpc.serverCredentials(), rpc);
-  onTestFinished(() => echo.close());
-  const mesh = await meshOver(plane, ['shop', 'echo'], 'app', options);
-  const stub = echoStub('xds:///echo', mesh.grpc.channelOptions(), ChannelCredentials.createInsecure());
-  onTestFinished(() => stub.close());
+  const sides = await bothSides(plane, ports, options);
   return {
-    plane,
-    mesh,
-    shown,
-    async both() {
-      const [response, reply] = await Promise.all([mesh.fetch('http://shop/'), unary(stub, 'hi')]);
-      return `${response.status} ${await response.text()} ${reply.code} ${reply.value ?? reply.details}`;
-    },
+    ...sides,
     secrets: (...list) => expect(plane.update(meshFile([...fixed, ...list])).ok).toBe(true),
   };
 }
@@ -170,28 +143,16 @@ test.each([
 test('rotation under load, on both sides: new certificates are used for new connections, and no call fails', async () => {
   const { mesh, shown, both, secrets } = await world(GOOD());
   await mesh.ready();
-  const failed: string[] = [];
-  let [running, calls] = [true, 0];
-  const caller = async (): Promise<void> => {
-    while (running) {
-      const got = await both().catch((error: unknown) => String(error));
-      calls++;
-      if (got !== OK) failed.push(got);
-    }
-  };
-  const callers = [caller(), caller()];
+  const load = underLoad(both, OK);
   for (let round = 0; round < 3; round++) {
     const next = GOOD();
     secrets(...next);
     const { tls_certificate: own } = next[0] as { tls_certificate: { certificate_chain: { inline_string: string } } };
     const { serialNumber } = new X509Certificate(own.certificate_chain.inline_string);
     await until(() => shown.has(serialNumber), 8000);
-    const before = calls;
-    await until(() => calls > before + 10);
+    await load.tenMore();
   }
-  running = false;
-  await Promise.all(callers);
-  expect(failed).toEqual([]);
+  expect(await load.stop()).toEqual([]);
   expect(shown.size).toBeGreaterThanOrEqual(4);
   expectIdle(mesh);
 });
