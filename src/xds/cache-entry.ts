@@ -30,6 +30,16 @@ export interface FailedAttempt {
   readonly at: number;
 }
 
+/** A value with its bytes, which no later update changes. */
+export interface CurrentResource {
+  readonly kind: ResourceKind;
+  readonly name: string;
+  readonly version: string;
+  readonly kept: KeptBytes;
+  /** Fields without effect. */
+  readonly unsupported: readonly string[] | undefined;
+}
+
 export class Entry implements KnownResource {
   readonly kind: ResourceKind;
   readonly name: string;
@@ -67,8 +77,11 @@ export class Entry implements KnownResource {
     return this.#kept === undefined ? undefined : bytesOf(this.#kept);
   }
 
-  get stored(): boolean {
-    return this.#kept !== undefined;
+  /** As it is at this moment; undefined where there is no value with bytes. */
+  get current(): CurrentResource | undefined {
+    const { kind, name, version, unsupported } = this;
+    if (this.state.status !== 'present' || this.#kept === undefined) return undefined;
+    return { kind, name, version, kept: this.#kept, unsupported };
   }
 
   keep(raw: Uint8Array | undefined): void {

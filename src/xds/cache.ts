@@ -15,7 +15,7 @@ import type {
 } from '../config/resource.ts';
 import { GrpcStatus, grpcStatusName } from '../core/status.ts';
 import { Entry, EntryAlarm, WAITING, absentReason, describeEntry, stopTimer } from './cache-entry.ts';
-import type { ResourceOwner, ServerTraits } from './cache-entry.ts';
+import type { CurrentResource, ResourceOwner, ServerTraits } from './cache-entry.ts';
 import { tellCollections } from './collections.ts';
 import { FieldLists } from './field-lists.ts';
 import { EVERYTHING, isCollection, inCollection } from './names.ts';
@@ -60,10 +60,8 @@ export class XdsCache implements ResourceCache {
   }
 
   /** Everything that has a value, with its bytes. */
-  *present(): Generator<Entry & { readonly raw: Uint8Array }> {
-    for (const entries of this.#entries.values())
-      for (const entry of entries.values())
-        if (entry.state.status === 'present' && entry.stored) yield entry as Entry & { readonly raw: Uint8Array };
+  *present(): Generator<CurrentResource> {
+    for (const entries of this.#entries.values()) for (const { current } of entries.values()) if (current !== undefined) yield current;
   }
 
   entries(): Iterable<Entry> {

@@ -7,16 +7,21 @@ import { readFileSync } from 'node:fs';
 import { open, rename, unlink } from 'node:fs/promises';
 import type { Alarm, Clock, Timer } from '../core/clock.ts';
 import type { Logger } from '../core/log.ts';
+import { inSlices } from '../core/slices.ts';
 import { TYPE_URLS } from '../config/resource.ts';
 import type { ResourceKind } from '../config/resource.ts';
+import type { CurrentResource } from './cache-entry.ts';
 import type { SavedResource } from './cache.ts';
 import { holdsKeys } from './field-lists.ts';
+import { bytesOf } from './kept-bytes.ts';
 import type { DecodeContext, ResourceType } from './resource-type.ts';
 
 const FORMAT = 'inmesh last-good configuration';
 const FORMAT_VERSION = 1;
 /** After a change, so long to wait for the next: a configuration comes in several responses. */
 const QUIET_MS = 1000;
+/** Characters that are hashed and written at a time. */
+const CHUNK = 65_536;
 
 interface Header {
   readonly format: string;
@@ -38,14 +43,7 @@ export interface LastGoodOptions {
   readonly clock: Clock;
   readonly log: Logger;
   /** What has a value now. */
-  readonly current: () => Iterable<{
-    readonly kind: ResourceKind;
-    readonly name: string;
-    readonly version: string;
-    readonly raw: Uint8Array;
-    /** Fields without effect. */
-    readonly unsupported: readonly string[] | undefined;
-  }>;
+  readonly current: () => Iterable<CurrentResource>;
 }
 
 interface Stored {
@@ -60,7 +58,8 @@ export class LastGoodFile implements Alarm {
   readonly #options: LastGoodOptions;
   readonly #stored: ReadonlyMap<string, Stored>;
   #timer: Timer | undefined;
-  #writing: Promise<void> = Promise.resolve();
+  #writing: Promise<void> | undefined;
+  #due = false;
   #broken = false;
 
   /** Reads the file, if there is one. One that cannot be used is reported and left alone until the next good configuration. */
@@ -97,7 +96,8 @@ export class LastGoodFile implements Alarm {
 
   onAlarm(): void {
     this.#timer = undefined;
-    this.#writing = this.#writing.then(() => this.#write());
+    this.#due = true;
+    this.#writing ??= this.#writeAll();
   }
 
   /** Writes what is not written yet. */
@@ -109,29 +109,33 @@ export class LastGoodFile implements Alarm {
     await this.#writing;
   }
 
+  /** Where writing takes long, what changed meanwhile is written once, however often. */
+  async #writeAll(): Promise<void> {
+    while (this.#due) {
+      this.#due = false;
+      await this.#write();
+    }
+    this.#writing = undefined;
+  }
+
   async #write(): Promise<void> {
     const { path, identity, clock, log, current } = this.#options;
-    const lines: string[] = [];
-    for (const { kind, name, version, raw, unsupported } of current()) {
-      if (kind === 'secret' || holdsKeys(unsupported) || Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength).includes('PRIVATE KEY'))
-        continue;
-      lines.push(JSON.stringify([kind, name, version, Buffer.from(raw).toString('base64')]));
-    }
-    if (lines.length === 0) return;
-    const body = `${lines.join('\n')}\n`;
+    // Of one moment: an old listener must not be saved with newer clusters.
+    const { count, sha256, chunks } = await inSlices(bodyOf(Array.from(current())), clock);
+    if (count === 0) return;
     const header: Header = {
       format: FORMAT,
       version: FORMAT_VERSION,
       identity,
       savedAt: clock.wallTime(),
-      resources: lines.length,
-      sha256: createHash('sha256').update(body).digest('hex'),
+      resources: count,
+      sha256,
     };
     const temporary = `${path}.${process.pid}.new`;
     try {
       const file = await open(temporary, 'w', 0o600);
       try {
-        await file.writeFile(`${JSON.stringify(header)}\n${body}`);
+        await file.writeFile([Buffer.from(`${JSON.stringify(header)}\n`), ...chunks]);
         await file.sync();
       } finally {
         await file.close();
@@ -144,6 +148,38 @@ export class LastGoodFile implements Alarm {
       this.#broken = true;
     }
   }
+}
+
+interface Body {
+  readonly count: number;
+  readonly sha256: string;
+  readonly chunks: readonly Buffer[];
+}
+
+/** All that follows the header, a line for each resource. Yields between them: a hundred thousand are more than half a second of work. */
+function* bodyOf(resources: readonly CurrentResource[]): Generator<undefined, Body> {
+  const hash = createHash('sha256');
+  const chunks: Buffer[] = [];
+  let lines = '';
+  let count = 0;
+  const flush = (): void => {
+    const chunk = Buffer.from(lines);
+    lines = '';
+    hash.update(chunk);
+    chunks.push(chunk);
+  };
+  for (const { kind, name, version, kept, unsupported } of resources) {
+    yield undefined;
+    if (kind === 'secret' || holdsKeys(unsupported)) continue;
+    const { buffer, byteOffset, byteLength } = bytesOf(kept);
+    const raw = Buffer.from(buffer, byteOffset, byteLength);
+    if (raw.includes('PRIVATE KEY')) continue;
+    lines += `${JSON.stringify([kind, name, version, raw.toString('base64')])}\n`;
+    count++;
+    if (lines.length >= CHUNK) flush();
+  }
+  flush();
+  return { count, sha256: hash.digest('hex'), chunks };
 }
 
 function readFile(options: LastGoodOptions): { readonly savedAt: number; readonly resources: Map<string, Stored> } | undefined {

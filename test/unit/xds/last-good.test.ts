@@ -3,7 +3,9 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { settle } from '../../../src/testing/fake-clock.ts';
+import { silentLogger } from '../../../src/core/log.ts';
+import { FakeClock, settle } from '../../../src/testing/fake-clock.ts';
+import { LastGoodFile } from '../../../src/xds/last-good.ts';
 import { TYPE_URLS } from '../../../src/config/resource.ts';
 import { FILTERS } from '../../../src/filters/registry.ts';
 import { jsonToAny } from '../../../src/proto/any.ts';
@@ -266,6 +268,66 @@ describe('when it is served from', () => {
     // Another list of servers is another identity: the file is not used.
     expect(client.get('listener', 'a').status).toBe('waiting');
     expect(transports.get('cp:2')?.streams).toHaveLength(1);
+  });
+});
+
+describe('how it is written', () => {
+  /** Looking at the time takes a millisecond. */
+  function writing(resources: readonly string[]) {
+    const path = place();
+    const clock = new FakeClock();
+    let spent = 0;
+    const now = clock.now.bind(clock);
+    clock.now = () => now() + spent++;
+    const texts = new Map(resources.map((name) => [name, name]));
+    let reads = 0;
+    const file = new LastGoodFile({
+      path,
+      identity: 'i',
+      types: [],
+      context: { filters: [], lbPolicies: [], certificateProviders: new Set() },
+      clock,
+      log: silentLogger,
+      *current() {
+        reads++;
+        for (const [name, kept] of texts) yield { kind: 'cluster', name, version: '1', kept, unsupported: undefined };
+      },
+    });
+    const written = (): unknown => {
+      const [header = '', ...lines] = readFileSync(path, 'utf8').trimEnd().split('\n');
+      expect(JSON.parse(header)).toMatchObject({ resources: lines.length });
+      return lines.map((line) => Buffer.from((JSON.parse(line) as string[])[3] ?? '', 'base64').toString());
+    };
+    return { clock, file, texts, written, reads: () => reads };
+  }
+
+  test('in slices, so that calls go on meanwhile, and as everything was at one moment', async () => {
+    const names = Array.from({ length: 30 }, (_, index) => `c${index}`);
+    const { clock, file, texts, written } = writing(names);
+    file.onAlarm();
+    await settle();
+    expect(clock.pending, 'the next slice').toBe(1);
+    texts.set('c29', 'newer');
+    let slices = 1;
+    const set = clock.set.bind(clock);
+    clock.set = (alarm, delayMs) => {
+      slices++;
+      return set(alarm, delayMs);
+    };
+    await clock.advance(0);
+    expect(slices).toBeGreaterThanOrEqual(4);
+    await file.close();
+    expect(written()).toEqual(names);
+  });
+
+  test('however often something changes while it is written: once more', async () => {
+    const { file, texts, written, reads } = writing(['c']);
+    for (let change = 0; change < 5; change++) {
+      texts.set('c', `${change}`);
+      file.onAlarm();
+    }
+    await file.close();
+    expect([reads(), written()]).toEqual([2, ['4']]);
   });
 });
 
