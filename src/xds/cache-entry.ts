@@ -92,6 +92,11 @@ export class Entry implements KnownResource {
     return this.#kept !== undefined && keptEquals(this.#kept, raw);
   }
 
+  /** Whether a new stream of this server tells it that the value is here (Envoy X-32). */
+  toldTo(server: ServerTraits): boolean {
+    return this.from === server && this.version !== '' && (this.status === 'ACKED' || this.status === 'NACKED');
+  }
+
   get value(): unknown {
     return this.state.status === 'present' ? this.state.value : undefined;
   }

@@ -3,18 +3,10 @@
  * value has outlived its time (Envoy X-70). Knows servers by their traits only; asks for nothing itself.
  */
 import type { Clock } from '../core/clock.ts';
-import { TYPE_URLS, describeResourceError } from '../config/resource.ts';
-import type {
-  ResourceCache,
-  ResourceDescription,
-  ResourceKey,
-  ResourceKind,
-  ResourceState,
-  ResourceTypes,
-  UnsupportedField,
-} from '../config/resource.ts';
+import { describeResourceError } from '../config/resource.ts';
+import type { ResourceCache, ResourceKey, ResourceKind, ResourceState, ResourceTypes } from '../config/resource.ts';
 import { GrpcStatus, grpcStatusName } from '../core/status.ts';
-import { Entry, EntryAlarm, WAITING, absentReason, describeEntry, stopTimer } from './cache-entry.ts';
+import { Entry, EntryAlarm, WAITING, absentReason, stopTimer } from './cache-entry.ts';
 import type { CurrentResource, ResourceOwner, ServerTraits } from './cache-entry.ts';
 import { tellCollections } from './collections.ts';
 import { FieldLists } from './field-lists.ts';
@@ -142,9 +134,7 @@ export class XdsCache implements ResourceCache {
 
   /** Versions of the values that this server sent (Envoy X-32). */
   *versions(kind: ResourceKind, server: ServerTraits): Generator<readonly [string, string]> {
-    for (const entry of this.#of(kind).values())
-      if (entry.from === server && entry.version !== '' && (entry.status === 'ACKED' || entry.status === 'NACKED'))
-        yield [entry.name, entry.version];
+    for (const entry of this.#of(kind).values()) if (entry.toldTo(server)) yield [entry.name, entry.version];
   }
 
   /**
@@ -190,27 +180,13 @@ export class XdsCache implements ResourceCache {
     if (update.complete || update.listed) {
       for (const entry of this.#of(kind).values()) {
         if (entry.owner.server !== server || update.present.has(entry.name) || isCollection(entry.name)) continue;
-        // An incremental answer to a wildcard settles only what is still awaited, or came from a server that was asked meanwhile (gRFC A71).
-        const foreign = update.first === true && entry.from !== undefined && entry.from !== server;
-        if (!update.complete && !entry.awaited && !foreign) continue;
+        // An incremental answer to a wildcard settles what is still awaited; the first one also what the server was not told of (gRFC A71).
+        if (!update.complete && !entry.awaited && (update.first !== true || entry.toldTo(server))) continue;
         if (this.#applyAbsence(entry, update.wildcard || inCollection(entry.name, this.#of(kind)))) changed.push(keyOf(entry));
       }
     }
     if (kind === 'scoped-routes') changed.push(...tellCollections(this.#of(kind).values(), changed, update, server, this.#options.clock));
     return changed;
-  }
-
-  describe(): { readonly resources: readonly ResourceDescription[]; readonly unsupported: readonly UnsupportedField[] } {
-    const resources: ResourceDescription[] = [];
-    const unsupported: UnsupportedField[] = [];
-    for (const entries of this.#entries.values()) {
-      for (const entry of entries.values()) {
-        if (isCollection(entry.name)) continue;
-        resources.push(describeEntry(entry, TYPE_URLS[entry.kind]));
-        for (const field of entry.unsupported ?? []) unsupported.push({ kind: entry.kind, field, resource: entry.name });
-      }
-    }
-    return { resources, unsupported };
   }
 
   /** Stops all timers. The values stay readable. */

@@ -25,7 +25,7 @@ import type {
 import type { NodeMessage } from '../proto/discovery.ts';
 import type { Authority } from './authority.ts';
 import type { ServerTraits } from './cache-entry.ts';
-import { contentsOf } from './contents.ts';
+import { contentsOf, describeEntries } from './contents.ts';
 import { FeedPool } from './feed-pool.ts';
 import { LastGood, identityOf } from './last-good-use.ts';
 import { LoadReporters } from './load-reporters.ts';
@@ -200,7 +200,7 @@ export class XdsClient implements ConfigSource {
     const feeds = this.#pool.values();
     const problems = feeds.flatMap(({ problem }) => (problem === undefined ? [] : [problem]));
     const loadReports = this.#loads.describe();
-    const caches = Array.from(this.#spaces.values(), ({ cache }) => cache.describe());
+    const caches = Array.from(this.#spaces.values(), ({ cache }) => describeEntries(cache.entries()));
     return {
       name: this.name,
       connected: feeds.some(({ connected }) => connected),

@@ -103,7 +103,9 @@ export class DeltaSession implements Session {
     }
     for (const { resourceName, errorDetail } of response.resourceErrors) {
       const name = canonicalName(resourceName?.name ?? '');
-      if (errorDetail !== undefined && wants(name)) intake.outcomes.push({ status: 'failed', name, error: errorDetail });
+      if (errorDetail === undefined || !wants(name)) continue;
+      intake.seen.add(name);
+      intake.outcomes.push({ status: 'failed', name, error: errorDetail });
     }
     this.#current = undefined;
     const { nack, repeats } = memory.conclude(type.typeUrl, intake);

@@ -56,7 +56,7 @@ export interface Update {
   readonly wildcard: boolean;
   /** A wildcard subscription was answered: names that it did not bring do not exist. */
   readonly listed: boolean;
-  /** The first answer to a wildcard on its stream: what the cache has of other servers, and is not in it, does not exist at this one. */
+  /** The first answer to a wildcard on its stream: what the server was not told of, and is not in it, does not exist there. */
   readonly first?: boolean;
 }
 

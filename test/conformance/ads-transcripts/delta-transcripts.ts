@@ -10,7 +10,7 @@ export type DeltaStep =
   /** Type, nonce, resources; a text that begins with `-` is a removed name, one with `~` an error: `~name:code:message`. */
   | { readonly server: readonly [ResourceKind, string, ...string[]] }
   | { readonly client: readonly PlainDelta[] }
-  | { readonly status: Readonly<Record<string, string>> }
+  | { readonly status: Readonly<Record<string, string | undefined>> }
   /** All names of a type that are accepted. */
   | { readonly names: readonly [ResourceKind, ...string[]] };
 
@@ -201,6 +201,34 @@ export const DELTA_TRANSCRIPTS: readonly DeltaTranscript[] = [
           { type: 'cluster', initial: { b: '2' } },
         ],
       },
+    ],
+  },
+  {
+    title:
+      'X-32: what the server was not told of after a reconnect, and does not send, is gone; an error for a resource says that it is there',
+    wildcard: true,
+    steps: [
+      { connect: true },
+      { server: ['cluster', 'n1', 'a@1=A', 'never@1=bad', 'denied@1=D'] },
+      { server: ['cluster', 'n2', '~denied:14:not now'] },
+      { status: { 'cluster:a': 'ACKED', 'cluster:never': 'NACKED', 'cluster:denied': 'RECEIVED_ERROR' } },
+      { end: [14, ''] },
+      { advance: 1000 },
+      {
+        client: [
+          { type: 'listener', node: 'n1' },
+          { type: 'cluster', initial: { a: '1' } },
+        ],
+      },
+      { connect: true },
+      { server: ['cluster', 'n3', '~denied:14:not now'] },
+      { status: { 'cluster:a': 'ACKED', 'cluster:never': undefined, 'cluster:denied': 'RECEIVED_ERROR' } },
+      { state: { 'cluster:denied': 'present:D' } },
+      { end: [14, ''] },
+      { advance: 1000 },
+      { connect: true },
+      { server: ['cluster', 'n4'] },
+      { status: { 'cluster:a': 'ACKED', 'cluster:denied': undefined } },
     ],
   },
   {
