@@ -75,6 +75,11 @@ export class ServerLink implements Alarm {
     this.#versions.clear();
   }
 
+  /** Another server was in use meanwhile (gRFC A71). One of the incremental dialect sends only what it believes to be news here. */
+  renew(): void {
+    if (this.#options.dialect.silent) this.#run?.renew();
+  }
+
   async close(): Promise<void> {
     this.#stop.abort();
     this.#run?.cancel();
@@ -106,6 +111,11 @@ export class ServerLink implements Alarm {
         ended: (ended, code, details) => {
           this.#run = undefined;
           this.#settle();
+          if (ended.renewed) {
+            this.#problem = undefined;
+            resolve();
+            return;
+          }
           const served = ended.responses > 0 || (connectedAt !== undefined && this.#quiet(connectedAt));
           this.#refused = connectedAt !== undefined && !served;
           const problem = `${server.uri}: ${grpcStatusName(code)}${details === '' ? '' : `: ${details}`}`;

@@ -71,6 +71,11 @@ export class StreamRun implements AdsStreamEvents, Alarm {
   #response: XdsResponse | undefined;
   #slice: Timer | undefined;
   #ended = false;
+  /** From the arrival of a response until it is applied. */
+  #taking = false;
+  #leaving = false;
+  /** Of the cache, when the server was told what is here. */
+  readonly #displaced: number;
   connected = false;
   /** Responses taken in; a stream with at least one was a good one. */
   responses = 0;
@@ -78,6 +83,7 @@ export class StreamRun implements AdsStreamEvents, Alarm {
   constructor(options: StreamOptions) {
     this.#options = options;
     this.#session = options.dialect.session(options.session);
+    this.#displaced = options.cache.displaced(options.server);
   }
 
   open(transport: AdsTransport): void {
@@ -96,6 +102,22 @@ export class StreamRun implements AdsStreamEvents, Alarm {
   cancel(): void {
     this.#stream?.cancel();
     this.onEnd(GrpcStatus.CANCELLED, 'cancelled');
+  }
+
+  /** Ended by `renew`. */
+  get renewed(): boolean {
+    return this.#leaving;
+  }
+
+  /**
+   * Ends the stream, once a response that is being taken in is applied, if the server believes things to be here that another one has
+   * replaced since: the next stream tells it what really is.
+   */
+  renew(): void {
+    const { cache, server } = this.#options;
+    if (this.#ended || cache.displaced(server) === this.#displaced) return;
+    this.#leaving = true;
+    if (!this.#taking) this.cancel();
   }
 
   onConnected(): void {
@@ -125,6 +147,7 @@ export class StreamRun implements AdsStreamEvents, Alarm {
     // gRPC's flow control: nothing is read while a response is applied (grpc.md §3.5).
     this.#stream?.pause();
     this.#response = response;
+    this.#taking = true;
     this.#intake = this.#session.receive(response);
     this.onAlarm();
   }
@@ -188,6 +211,7 @@ export class StreamRun implements AdsStreamEvents, Alarm {
     const version = 'versionInfo' in response ? response.versionInfo : response.systemVersionInfo;
     if (receipt === undefined) {
       log.warn('the control plane sent a type that was not asked for; ignored', { server: server.uri, typeUrl });
+      this.#taking = false;
       this.#stream?.resume();
       return;
     }
@@ -199,7 +223,9 @@ export class StreamRun implements AdsStreamEvents, Alarm {
     if (repeats === 0) this.release(typeUrl);
     else this.#held.set(typeUrl, new HeldReply(this, typeUrl, clock, this.#nackPauseMs(repeats)));
     if (changes.length > 0) this.#options.changed(changes);
-    this.#stream?.resume();
+    this.#taking = false;
+    if (this.#leaving) this.cancel();
+    else this.#stream?.resume();
   }
 
   #store(update: Receipt['update'], tell = true): readonly ResourceKey[] {
