@@ -7,10 +7,15 @@ import type { ListenerConfig } from './config/listener.ts';
 import type { ConfigSource } from './config/resource.ts';
 import type { Root } from './roots.ts';
 
-/** `passthrough`: none of them, and all have come. Undefined: more may come. */
+/** `passthrough`: none of them, and all have come. Undefined: more may come, or one was refused. */
 type Found = Root | 'passthrough' | undefined;
 
 const isEvery = (host: string): boolean => host === '0.0.0.0' || host === '::';
+
+/** How well the address of a listener fits the bound one; 0: not at all. */
+function rank(own: string, bound: string): number {
+  return own === bound ? 3 : isEvery(own) ? 2 : isEvery(bound) ? 1 : 0;
+}
 
 export class InboundSockets {
   readonly #source: ConfigSource;
@@ -34,25 +39,31 @@ export class InboundSockets {
     if (this.#found.has(key)) return this.#found.get(key);
     const name = this.#listenerOf(host, port) ?? this.#last.get(key);
     if (name !== undefined) this.#last.set(key, name);
-    const unlisted = this.#source.allListed?.() === false;
-    const found = name === undefined ? (unlisted ? undefined : 'passthrough') : this.#demand(name);
+    const found = name === undefined ? (this.#isOpen(host, port) ? 'passthrough' : undefined) : this.#demand(name);
     this.#found.set(key, found);
     return found;
   }
 
+  /** All have come, and none was refused that could have been for this address: its rules would be missing. */
+  #isOpen(host: string, port: number): boolean {
+    if (this.#source.allListed?.() === false) return false;
+    const refused = this.#source.refusedInbound?.() ?? [];
+    return !refused.some((address) => (address.port === 0 || address.port === port) && rank(address.host, host) > 0);
+  }
+
   /** On that very address, else one on all addresses, else any on the port where the server is bound to all addresses. */
   #listenerOf(host: string, port: number): string | undefined {
-    const rank = (listener: ListenerConfig): number => {
-      const own = listener.address?.host ?? '';
-      return own === host ? 3 : isEvery(own) ? 2 : isEvery(host) ? 1 : 0;
-    };
     let best: ListenerConfig | undefined;
+    let most = 0;
     for (const name of this.#source.listeners()) {
       const state = this.#source.get('listener', name);
       if (state.status !== 'present') continue;
       const { value } = state;
       if (value.direction !== 'inbound' || value.address?.port !== port) continue;
-      if (rank(value) > (best === undefined ? 0 : rank(best))) best = value;
+      const fits = rank(value.address.host, host);
+      if (fits <= most) continue;
+      best = value;
+      most = fits;
     }
     return best?.name;
   }

@@ -237,10 +237,12 @@ export class Roots {
 
   /** Whether the source has other listeners by itself than before: they may serve hosts whose look-up is remembered. */
   #relisted(): boolean {
-    const listed = this.#source.listeners().map((name) => {
+    const listed = this.#source.listeners().map((name): unknown => {
       const state = this.#source.get('listener', name);
       return state.status === 'present' ? state.value : name;
     });
+    // They are listed, too: a server on such an address is not served.
+    for (const { host, port } of this.#source.refusedInbound?.() ?? []) listed.push(`refused ${host} ${port}`);
     const complete = this.#source.allListed?.() ?? true;
     const same = listed.length === this.#listed.length && listed.every((value, index) => value === this.#listed[index]);
     if (same && complete === this.#complete) return false;

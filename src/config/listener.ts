@@ -5,12 +5,17 @@ import type { RouteConfiguration } from './routes.ts';
 import type { ScopedRoutesRefConfig } from './scoped-routes.ts';
 import type { DownstreamTlsConfig } from './tls.ts';
 
+export interface SocketAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
 export interface ListenerConfig {
   readonly name: string;
   /** The client side's connection manager: from `api_listener`. Undefined for a socket listener. */
   readonly api: HttpManagerConfig | undefined;
   /** Address of a socket listener: what an Envoy or a gRPC server would bind. */
-  readonly address: { readonly host: string; readonly port: number } | undefined;
+  readonly address: SocketAddress | undefined;
   /** `traffic_direction`; tells the outbound listeners of the sidecar view from inbound ones. */
   readonly direction: 'unspecified' | 'inbound' | 'outbound';
   readonly filterChains: readonly FilterChainConfig[];

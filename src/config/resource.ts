@@ -117,6 +117,11 @@ export interface ConfigSource extends ResourceCache {
   /** Whether all of `listeners()` are there: false until the first list of a wildcard LDS has come. Absent: always. */
   allListed?(): boolean;
   /**
+   * Addresses of inbound listeners, of those that come by themselves, that were refused and have no value; port 0: it may be any. Absent:
+   * the source has none.
+   */
+  refusedInbound?(): readonly import('./listener.ts').SocketAddress[];
+  /**
    * Names of the client listeners that could configure calls to `authority` (`host[:port]`, lower case), best first. On demand over xDS:
    * the authority with its port, without it, then `client_default_listener_resource_name_template` applied (duplicates removed).
    * A `mesh.yaml`: those of its hosts that match.

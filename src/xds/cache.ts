@@ -101,6 +101,12 @@ export class XdsCache implements ResourceCache {
     return [...names, ...kept];
   }
 
+  /** Of those that have no value. */
+  refusals(kind: ResourceKind): readonly { readonly raw: Uint8Array }[] {
+    const entries = [...this.#of(kind).values()];
+    return entries.flatMap(({ state, rejected }) => (state.status === 'failed' && rejected !== undefined ? rejected : []));
+  }
+
   /** Whether the complete list of a wildcard type has come. */
   listed(kind: ResourceKind): boolean {
     return this.#listed.has(kind);

@@ -11,6 +11,7 @@ import type { AdsTransport } from '../core/transport.ts';
 import type { Bootstrap, XdsServerConfig } from '../config/bootstrap.ts';
 import type { ConfigSourceConfig } from '../config/config-source.ts';
 import { KeySet } from '../config/key-set.ts';
+import type { SocketAddress } from '../config/listener.ts';
 import type {
   Changes,
   ConfigSource,
@@ -30,6 +31,7 @@ import { FeedPool } from './feed-pool.ts';
 import { LastGood, identityOf } from './last-good-use.ts';
 import { LoadReporters } from './load-reporters.ts';
 import { EVERYTHING, canonicalName, inCollection, listenerCandidates, serverListenerName } from './names.ts';
+import { refusedAddresses } from './refused-listeners.ts';
 import type { DecodeContext, ResourceType } from './resource-type.ts';
 import { Servers } from './servers.ts';
 import type { Transports } from './servers.ts';
@@ -185,6 +187,11 @@ export class XdsClient implements ConfigSource {
 
   allListed(): boolean {
     return this.#spaces.whole('listener')?.cache.listed('listener') ?? true;
+  }
+
+  refusedInbound(): readonly SocketAddress[] {
+    const refusals = this.#spaces.whole('listener')?.cache.refusals('listener') ?? [];
+    return [...this.#static.refusals('listener'), ...refusals].flatMap(refusedAddresses);
   }
 
   candidates(authority: string): readonly string[] {

@@ -4,7 +4,7 @@
  */
 import type { LoadShare } from '../core/load.ts';
 import type { ConfigSourceConfig } from '../config/config-source.ts';
-import type { ListenerConfig } from '../config/listener.ts';
+import type { ListenerConfig, SocketAddress } from '../config/listener.ts';
 import { ON_DEMAND_TYPE } from '../config/on-demand.ts';
 import type {
   Changes,
@@ -102,6 +102,10 @@ export class NamedRoutesSource implements ConfigSource {
 
   allListed(): boolean {
     return this.#inner.allListed?.() ?? true;
+  }
+
+  refusedInbound(): readonly SocketAddress[] {
+    return this.#inner.refusedInbound?.() ?? [];
   }
 
   candidates(authority: string): readonly string[] {

@@ -15,6 +15,7 @@ import type {
   SourceStatus,
 } from '../config/resource.ts';
 import type { ConfigSourceConfig } from '../config/config-source.ts';
+import type { SocketAddress } from '../config/listener.ts';
 import type { LoadShare } from '../core/load.ts';
 import type { LogFields, Logger } from '../core/log.ts';
 import { fingerprint } from './fingerprint.ts';
@@ -149,6 +150,10 @@ class ClientView implements ConfigSource {
 
   allListed(): boolean {
     return this.#shared.client.allListed?.() ?? true;
+  }
+
+  refusedInbound(): readonly SocketAddress[] {
+    return this.#shared.client.refusedInbound?.() ?? [];
   }
 
   candidates(authority: string): readonly string[] {

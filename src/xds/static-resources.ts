@@ -14,6 +14,7 @@ const VERSION = 'static';
 
 export class StaticResources {
   readonly #states = new Map<ResourceKind, Map<string, ResourceState<unknown>>>();
+  readonly #refusals: { readonly kind: ResourceKind; readonly raw: Uint8Array }[] = [];
   readonly #raw = new Map<ResourceState<unknown>, Uint8Array>();
   readonly unsupported: UnsupportedField[] = [];
 
@@ -47,11 +48,16 @@ export class StaticResources {
         kind === type.kind && resource === decoded.name ? field : [],
       );
       if (decoded.ok && !holdsKeys(fields)) this.#raw.set(state, value);
+      if (!decoded.ok) this.#refusals.push({ kind: type.kind, raw: value });
     }
   }
 
   get(kind: ResourceKind, name: string): ResourceState<unknown> | undefined {
     return this.#states.get(kind)?.get(name);
+  }
+
+  refusals(kind: ResourceKind): readonly { readonly raw: Uint8Array }[] {
+    return this.#refusals.filter((refusal) => refusal.kind === kind);
   }
 
   names(kind: ResourceKind): readonly string[] {

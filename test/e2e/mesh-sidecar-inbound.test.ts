@@ -1,12 +1,18 @@
 /** The serving side of the sidecar view: a server gets the inbound socket listener of the address that it is bound to (wildcard LDS). */
+import { Server, ServerCredentials } from '@grpc/grpc-js';
+import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { createServer } from 'node:http';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
+import { TYPE_URLS } from '../../src/config/resource.ts';
 import { silentLogger } from '../../src/core/log.ts';
 import type { Mesh, MeshOptions } from '../../src/index.ts';
 import { createMesh } from '../../src/index.ts';
+import { jsonToAny, pack } from '../../src/proto/any.ts';
+import { decodeRequest } from '../../src/proto/discovery-json.ts';
 import { track } from '../support/http-servers.ts';
 import { closing, freePort, planeOf, rawGet } from '../support/mesh-app.ts';
 import { RBAC, ROUTER, meshFile, serverListener } from '../support/mesh-raw.ts';
+import { SOTW_ADS } from '../support/raw-xds.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -92,4 +98,47 @@ test('negative control: by names, without a template, servers are left alone', a
   const mesh = await meshTo(plane.port);
   await served(mesh, port);
   expect(await status(port)).toBe(200);
+});
+
+/** A control plane that sends what inmesh refuses; its own kind would not. */
+async function planeWith(...listeners: readonly Json[]): Promise<number> {
+  const same = (bytes: Buffer): Buffer => bytes;
+  const bytes = { requestSerialize: same, requestDeserialize: same, responseSerialize: same, responseDeserialize: same };
+  const server = new Server();
+  server.addService(
+    { ads: { ...bytes, path: SOTW_ADS, requestStream: true, responseStream: true } },
+    {
+      ads: (call: ServerDuplexStream<Buffer, Buffer>) => {
+        call.on('data', (request: Buffer) => {
+          const { typeUrl, responseNonce } = decodeRequest(request) as { readonly typeUrl: string; readonly responseNonce?: string };
+          if (typeUrl !== TYPE_URLS.listener || responseNonce !== '') return;
+          const resources = listeners.map((listener) => jsonToAny({ '@type': TYPE_URLS.listener, ...listener }));
+          const response = { typeUrl, versionInfo: '1', nonce: '1', resources };
+          call.write(Buffer.from(pack('envoy.service.discovery.v3.DiscoveryResponse', response).value));
+        });
+      },
+    },
+  );
+  onTestFinished(() => server.forceShutdown());
+  return new Promise((resolve, reject) =>
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => (error === null ? resolve(port) : reject(error))),
+  );
+}
+
+test('a server whose listener was refused is not served, neither on its other addresses; others are', async () => {
+  const [own, second, free] = [await freePort(), await freePort(), await freePort()];
+  const refused = {
+    listener_filters: [{ name: 'keeps callers out' }],
+    additional_addresses: [{ address: { socket_address: { address: '0.0.0.0', port_value: second } } }],
+  };
+  const plane = await planeWith(
+    { ...inbound('public_listener', '127.0.0.1', own, true), ...refused },
+    { ...inbound('out', '127.0.0.1', free, true, 'OUTBOUND'), filter_chain_matcher: {} },
+  );
+  const mesh = await meshTo(plane, { subscribe: 'wildcard' });
+  await served(mesh, own);
+  await served(mesh, second);
+  await served(mesh, free);
+  await becomes(free, 200);
+  expect([await status(own), await status(second)]).toEqual(['refused', 'refused']);
 });
