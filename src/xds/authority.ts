@@ -102,7 +102,6 @@ export class Authority implements ResourceOwner {
       release(lower, this);
     }
     feed.retime();
-    feed.renew();
   }
 
   /** Gives up its feeds; once it is unused, and for good. */

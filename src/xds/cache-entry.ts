@@ -92,9 +92,13 @@ export class Entry implements KnownResource {
     return this.#kept !== undefined && keptEquals(this.#kept, raw);
   }
 
-  /** Whether a new stream of this server tells it that the value is here (Envoy X-32). */
+  /**
+   * Whether a new stream of this server tells it that the value is here (Envoy X-32). Not while another is in use (gRFC A71), which may replace
+   * it after that: the server would send nothing, and so neither be returned to nor mend it.
+   */
   toldTo(server: ServerTraits): boolean {
-    return this.from === server && this.version !== '' && (this.status === 'ACKED' || this.status === 'NACKED');
+    const { from, owner, status } = this;
+    return from === server && owner.server === server && this.version !== '' && (status === 'ACKED' || status === 'NACKED');
   }
 
   get value(): unknown {

@@ -37,7 +37,6 @@ export class XdsCache implements ResourceCache {
   readonly #listed = new Map<ResourceKind, ServerTraits>();
   readonly #entries = new Map<ResourceKind, Map<string, Entry>>();
   readonly #unsupported = new FieldLists();
-  readonly #displaced = new Map<ServerTraits, number>();
   #saved: ((kind: ResourceKind, name: string) => SavedResource | undefined) | undefined;
 
   constructor(options: CacheOptions) {
@@ -144,11 +143,6 @@ export class XdsCache implements ResourceCache {
     for (const entry of this.#of(kind).values()) if (entry.toldTo(server)) yield [entry.name, entry.version];
   }
 
-  /** How many values of this server were replaced or given up on the word of another: it may believe that they are still here. */
-  displaced(server: ServerTraits): number {
-    return this.#displaced.get(server) ?? 0;
-  }
-
   /**
    * The request was sent on a connected stream: starts the does-not-exist timer of every name of the type that is still waited for
    * (gRFC A57: 15 s; with `resource_timer_is_transient_error` 30 s).
@@ -232,7 +226,6 @@ export class XdsCache implements ResourceCache {
   ): boolean {
     // Given up and wanted anew while the response was taken in: what it was compared with is gone, and was asked for again.
     if (outcome.status === 'unchanged' && entry.state.status !== 'present') return false;
-    this.#displace(entry);
     if (outcome.status === 'accepted') entry.keep(outcome.raw);
     entry.rejected = undefined;
     entry.failed = undefined;
@@ -262,7 +255,7 @@ export class XdsCache implements ResourceCache {
       entry.error = reason;
       return false;
     }
-    this.#forget(entry);
+    entry.forget();
     return entry.fail('NACKED', reason);
   }
 
@@ -272,13 +265,12 @@ export class XdsCache implements ResourceCache {
     entry.failed = { details: reason, version: '', at: this.#options.clock.wallTime() };
     const dataError = error.code === GrpcStatus.NOT_FOUND || error.code === GrpcStatus.PERMISSION_DENIED;
     if (entry.state.status === 'present' && !(dataError && server.failOnDataErrors)) {
-      this.#displace(entry);
       entry.status = 'RECEIVED_ERROR';
       entry.error = reason;
       return false;
     }
     entry.rejected = undefined;
-    this.#forget(entry);
+    entry.forget();
     return entry.fail('RECEIVED_ERROR', reason);
   }
 
@@ -310,13 +302,12 @@ export class XdsCache implements ResourceCache {
     // A virtual host that is removed is as one left out of its route configuration: a change, not a loss.
     const keeps = !entry.owner.server.failOnDataErrors && entry.kind !== 'virtual-host';
     if (entry.state.status === 'present' && keeps && !entry.fromDisk) {
-      this.#displace(entry);
       entry.status = 'DOES_NOT_EXIST';
       entry.error = `${reason}, its last value stays in use`;
       return false;
     }
     // With the bytes forgotten, the same resource is news when it comes back.
-    this.#forget(entry);
+    entry.forget();
     return entry.fail('DOES_NOT_EXIST', reason);
   }
 
@@ -331,7 +322,7 @@ export class XdsCache implements ResourceCache {
     entry.rejected = undefined;
     if (!entry.wanted) this.#delete(entry);
     else {
-      this.#forget(entry);
+      entry.forget();
       entry.fail('DOES_NOT_EXIST', `its time to live of ${ttlMs} ms has passed, and ${entry.owner.server.uri} did not renew it`);
     }
     this.#options.expired([keyOf(entry)]);
@@ -377,17 +368,7 @@ export class XdsCache implements ResourceCache {
     return entry;
   }
 
-  #displace({ from, owner }: Entry): void {
-    if (from !== undefined && from !== owner.server) this.#displaced.set(from, this.displaced(from) + 1);
-  }
-
-  #forget(entry: Entry): void {
-    this.#displace(entry);
-    entry.forget();
-  }
-
   #delete(entry: Entry): void {
-    this.#displace(entry);
     stopTimer(entry, this.#options.clock);
     this.#of(entry.kind).delete(entry.name);
   }

@@ -96,11 +96,6 @@ export class Feed {
     for (const link of this.#links.values()) link.retime();
   }
 
-  /** Another server was in use meanwhile. */
-  renew(): void {
-    for (const link of this.#links.values()) link.renew();
-  }
-
   forgetVersions(): void {
     for (const link of this.#links.values()) link.forgetVersions();
   }

@@ -73,11 +73,8 @@ export class ServerLink implements Alarm {
   /** The next stream asks for everything as if nothing had come before: another server's values may be in the cache by now. */
   forgetVersions(): void {
     this.#versions.clear();
-  }
-
-  /** Another server was in use meanwhile (gRFC A71). One of the incremental dialect sends only what it believes to be news here. */
-  renew(): void {
-    if (this.#options.dialect.silent) this.#run?.renew();
+    // One that is being opened has said already what is here; a server of the other dialect answers all the same.
+    if (this.#options.dialect.silent) this.#run?.leave();
   }
 
   async close(): Promise<void> {
@@ -111,8 +108,7 @@ export class ServerLink implements Alarm {
         ended: (ended, code, details) => {
           this.#run = undefined;
           this.#settle();
-          if (ended.renewed) {
-            this.#problem = undefined;
+          if (ended.left) {
             resolve();
             return;
           }

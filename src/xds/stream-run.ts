@@ -71,19 +71,15 @@ export class StreamRun implements AdsStreamEvents, Alarm {
   #response: XdsResponse | undefined;
   #slice: Timer | undefined;
   #ended = false;
-  /** From the arrival of a response until it is applied. */
-  #taking = false;
-  #leaving = false;
-  /** Of the cache, when the server was told what is here. */
-  readonly #displaced: number;
   connected = false;
+  /** Ended by `leave`. */
+  left = false;
   /** Responses taken in; a stream with at least one was a good one. */
   responses = 0;
 
   constructor(options: StreamOptions) {
     this.#options = options;
     this.#session = options.dialect.session(options.session);
-    this.#displaced = options.cache.displaced(options.server);
   }
 
   open(transport: AdsTransport): void {
@@ -99,25 +95,15 @@ export class StreamRun implements AdsStreamEvents, Alarm {
     for (const request of this.#session.subscribe(kind, this.#options.names.get(kind) ?? NO_NAMES)) this.#send(request);
   }
 
+  /** Ends the stream, which is no failure: the next one is to begin otherwise. */
+  leave(): void {
+    this.left = true;
+    this.cancel();
+  }
+
   cancel(): void {
     this.#stream?.cancel();
     this.onEnd(GrpcStatus.CANCELLED, 'cancelled');
-  }
-
-  /** Ended by `renew`. */
-  get renewed(): boolean {
-    return this.#leaving;
-  }
-
-  /**
-   * Ends the stream, once a response that is being taken in is applied, if the server believes things to be here that another one has
-   * replaced since: the next stream tells it what really is.
-   */
-  renew(): void {
-    const { cache, server } = this.#options;
-    if (this.#ended || cache.displaced(server) === this.#displaced) return;
-    this.#leaving = true;
-    if (!this.#taking) this.cancel();
   }
 
   onConnected(): void {
@@ -147,7 +133,6 @@ export class StreamRun implements AdsStreamEvents, Alarm {
     // gRPC's flow control: nothing is read while a response is applied (grpc.md §3.5).
     this.#stream?.pause();
     this.#response = response;
-    this.#taking = true;
     this.#intake = this.#session.receive(response);
     this.onAlarm();
   }
@@ -211,7 +196,6 @@ export class StreamRun implements AdsStreamEvents, Alarm {
     const version = 'versionInfo' in response ? response.versionInfo : response.systemVersionInfo;
     if (receipt === undefined) {
       log.warn('the control plane sent a type that was not asked for; ignored', { server: server.uri, typeUrl });
-      this.#taking = false;
       this.#stream?.resume();
       return;
     }
@@ -223,9 +207,7 @@ export class StreamRun implements AdsStreamEvents, Alarm {
     if (repeats === 0) this.release(typeUrl);
     else this.#held.set(typeUrl, new HeldReply(this, typeUrl, clock, this.#nackPauseMs(repeats)));
     if (changes.length > 0) this.#options.changed(changes);
-    this.#taking = false;
-    if (this.#leaving) this.cancel();
-    else this.#stream?.resume();
+    this.#stream?.resume();
   }
 
   #store(update: Receipt['update'], tell = true): readonly ResourceKey[] {

@@ -184,48 +184,68 @@ describe('fallback (gRFC A71)', () => {
     ]);
   });
 
-  test('delta: a server that was told its values before another one replaced them is told anew at the return', async () => {
-    const log = new RecordingLogger();
-    const servers = [SERVER, SECOND].map((server) => ({ ...server, protocol: 'delta' as const }));
-    const made = setup({ bootstrap: bootstrap({ servers }), log });
+  describe('delta: a server says its values again that another one may have replaced', () => {
     const body = resource('listener', 'a', 'from 1');
-    made.client.want([A, B]);
-    streamOf(made, 'cp:1')
-      .connect()
-      .respondDelta('listener', 'n', [{ name: 'a', version: '1', body }]);
-    streamOf(made, 'cp:1').end(14, '');
-    await made.clock.advance(1000);
-    streamOf(made, 'cp:1').end(14, 'refused');
-    await made.clock.advance(1600);
-    const first = streamOf(made, 'cp:1').connect();
-    expect(first.takeDelta()).toEqual([
-      { type: 'listener', sub: ['a'], initial: { a: '1' }, node: 'n1' },
-      { type: 'cluster', sub: ['b'] },
-    ]);
-    streamOf(made, 'cp:2')
-      .connect()
-      .respondDelta('listener', 'n', [{ name: 'a', version: '9', body: resource('listener', 'a', 'from 2') }]);
-    expect(made.client.get('listener', 'a')).toMatchObject({ value: 'from 2' });
-    // It has no reason to send `a`.
-    first.respondDelta('cluster', 'n', [{ name: 'b', version: '1', body: resource('cluster', 'b', 'B') }]);
-    expect(first.takeDelta()).toEqual([{ type: 'cluster', nonce: 'n' }]);
-    expect([first.cancelled, streamOf(made, 'cp:2').ended]).toEqual([true, true]);
-    await made.clock.advance(1000);
-    const next = streamOf(made, 'cp:1').connect();
-    expect(next.takeDelta()).toEqual([
+    /** Of two servers, the first one has said `a`, and went away. */
+    async function gone() {
+      const log = new RecordingLogger();
+      const servers = [SERVER, SECOND].map((server) => ({ ...server, protocol: 'delta' as const }));
+      const made = setup({ bootstrap: bootstrap({ servers }), log });
+      made.client.want([A]);
+      streamOf(made, 'cp:1')
+        .connect()
+        .respondDelta('listener', 'n', [{ name: 'a', version: '1', body }]);
+      streamOf(made, 'cp:1').end(14, '');
+      await made.clock.advance(1000);
+      expect(streamOf(made, 'cp:1').takeDelta()).toEqual([{ type: 'listener', sub: ['a'], initial: { a: '1' }, node: 'n1' }]);
+      streamOf(made, 'cp:1').end(14, 'refused');
+      await settle();
+      return { ...made, log };
+    }
+    const both = [
       { type: 'listener', sub: ['a'], node: 'n1' },
-      { type: 'cluster', sub: ['b'], initial: { b: '1' } },
-    ]);
-    next.respondDelta('listener', 'n', [{ name: 'a', version: '1', body }]);
-    expect(made.client.get('listener', 'a')).toMatchObject({ value: 'from 1' });
-    expect(made.client.describe().problem).toBeUndefined();
-    // Once is enough.
-    next.respondDelta('cluster', 'm', [{ name: 'b', version: '2', body: resource('cluster', 'b', 'C') }]);
-    expect(next.cancelled).toBe(false);
-    expect(log.lines.filter((line) => line.startsWith('warn')).map((line) => line.split(' {')[0])).toEqual([
-      'warn the control plane is not reachable; what is configured stays in use',
-      'warn falling back to the next control plane',
-    ]);
+      { type: 'cluster', sub: ['b'] },
+    ];
+    async function back(made: Awaited<ReturnType<typeof gone>>): Promise<void> {
+      await made.clock.advance(3000);
+      const first = streamOf(made, 'cp:1').connect();
+      expect(first.takeDelta()).toEqual(both);
+      // In between the other one answers.
+      streamOf(made, 'cp:2')
+        .connect()
+        .respondDelta('listener', 'n', [{ name: 'a', version: '9', body: resource('listener', 'a', 'from 2') }]);
+      expect(made.client.get('listener', 'a')).toMatchObject({ value: 'from 2' });
+      first.respondDelta('listener', 'n', [{ name: 'a', version: '1', body }]);
+      await settle();
+      expect(made.client.get('listener', 'a')).toMatchObject({ value: 'from 1' });
+      expect(streamOf(made, 'cp:2').ended).toBe(true);
+      // From here on it is told again what is here.
+      first.end(14, '');
+      await made.clock.advance(1000);
+      expect(streamOf(made, 'cp:1').takeDelta()).toEqual([{ ...both[0], initial: { a: '1' } }, both[1]]);
+    }
+
+    test('when it is tried while the other one is in use', async () => {
+      const made = await gone();
+      await made.clock.advance(1600);
+      streamOf(made, 'cp:1').end(14, 'refused');
+      made.client.want([A, B]);
+      await back(made);
+    });
+
+    test('when it was being tried as the other one came into use', async () => {
+      const made = await gone();
+      await made.clock.advance(1600);
+      const early = streamOf(made, 'cp:1');
+      expect(early.takeDelta()).toEqual([{ type: 'listener', sub: ['a'], initial: { a: '1' }, node: 'n1' }]);
+      made.client.want([A, B]);
+      expect(early.cancelled).toBe(true);
+      await back(made);
+      expect(made.log.lines.filter((line) => line.startsWith('warn')).map((line) => line.split(' {')[0])).toEqual([
+        'warn the control plane is not reachable; what is configured stays in use',
+        'warn falling back to the next control plane',
+      ]);
+    });
   });
 
   test('authorities fall back by themselves and share feeds with others', async () => {
