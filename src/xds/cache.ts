@@ -175,9 +175,11 @@ export class XdsCache implements ResourceCache {
         const whole = update.wildcard || inCollection(outcome.name, this.#of(kind));
         const news = outcome.status !== 'removed' && outcome.status !== 'heartbeat';
         const owner = whole && news ? owners(outcome.name) : undefined;
-        if (owner === undefined) continue;
+        if (owner?.server !== server) continue;
         entry = this.#create(kind, outcome.name, owner, false);
       }
+      // Where a type is taken whole, a server may also send names of another authority, for which it does not speak (gRFC A47).
+      if (entry.owner.server !== server) continue;
       if (this.#applyOutcome(entry, outcome, update, server)) changed.push(keyOf(entry));
     }
     // Also that there is nothing may be awaited: which servers are left alone (`inbound-sockets.ts`).

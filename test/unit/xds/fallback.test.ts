@@ -248,6 +248,31 @@ describe('fallback (gRFC A71)', () => {
     });
   });
 
+  test.each(['sotw', 'delta'] as const)(
+    '%s, wildcard: a server does not speak for the names of another authority (gRFC A47)',
+    (protocol) => {
+      const other = { ...SECOND, protocol };
+      const authorities = { x: { servers: [other], clientListenerTemplate: '' } };
+      const made = setup({ bootstrap: bootstrap({ servers: [{ ...SERVER, protocol }], authorities }), wildcard: true });
+      const name = 'xdstp://x/envoy.config.listener.v3.Listener/l';
+      const send = (stream: FakeStream, nonce: string, text: string): void => {
+        const body = resource('listener', name, text);
+        if (protocol === 'delta') stream.respondDelta('listener', nonce, [{ name, version: nonce, body }]);
+        else stream.respond('listener', nonce, nonce, [body]);
+      };
+      const main = made.transport.stream.connect();
+      send(main, 'a', 'stolen');
+      expect([made.client.listeners(), made.client.describe().resources]).toEqual([[], []]);
+      made.client.want([{ kind: 'listener', name }]);
+      send(streamOf(made, 'cp:2').connect(), 'b', 'own');
+      send(main, 'c', 'stolen');
+      expect(made.client.get('listener', name)).toMatchObject({ status: 'present', value: 'own' });
+      if (protocol === 'delta') main.respondDelta('listener', 'd', [], [name]);
+      else main.respond('listener', 'd', 'd', []);
+      expect(made.client.describe().resources).toMatchObject([{ name, status: 'ACKED' }]);
+    },
+  );
+
   test('authorities fall back by themselves and share feeds with others', async () => {
     const authorities = { x: { servers: [SECOND, SERVER], clientListenerTemplate: '' } };
     const made = setup({ bootstrap: bootstrap({ authorities }) });
