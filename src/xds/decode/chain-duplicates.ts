@@ -4,7 +4,7 @@ import type { CidrConfig } from '../../config/matchers.ts';
 import { ConfigProblem } from '../../config/resource.ts';
 import { parseAddress } from '../../matching/cidr.ts';
 
-/** More than any real listener has; a bound on the time that a hostile one can take. */
+/** More than all chains of any real listener have; a bound on the time and the memory that a hostile one can take. */
 const MAX_COMBINATIONS = 100_000;
 
 function rangeKeys(ranges: readonly CidrConfig[]): readonly string[] {
@@ -31,21 +31,29 @@ function axes(match: FilterChainMatchConfig): readonly (readonly (string | numbe
   ];
 }
 
-function combinations(match: FilterChainMatchConfig): readonly string[] {
+type Axes = ReturnType<typeof axes>;
+
+const countOf = (all: Axes): number => all.reduce((product, axis) => product * Math.max(1, axis.length), 1);
+
+function combinations(all: Axes): readonly string[] {
   let found: readonly string[] = [''];
-  for (const axis of axes(match)) {
+  for (const axis of all) {
     if (axis.length === 0) found = found.map((key) => `${key}|`);
     else found = found.flatMap((key) => axis.map((value) => `${key}|${value}`));
-    if (found.length > MAX_COMBINATIONS)
-      throw new ConfigProblem('', `the lists of filter_chain_match make more than ${MAX_COMBINATIONS} combinations`);
   }
   return found;
 }
 
 export function checkDuplicateChains(chains: readonly FilterChainConfig[]): void {
   const seen = new Map<string, number>();
+  let count = 0;
   for (const [i, chain] of chains.entries()) {
-    for (const key of new Set(combinations(chain.match))) {
+    const all = axes(chain.match);
+    // Before they are made: two long lists would not fit into memory.
+    count += countOf(all);
+    if (count > MAX_COMBINATIONS)
+      throw new ConfigProblem('', `the lists of filter_chain_match make more than ${MAX_COMBINATIONS} combinations`);
+    for (const key of new Set(combinations(all))) {
       const other = seen.get(key);
       if (other !== undefined)
         throw new ConfigProblem(`filter_chains[${i}].filter_chain_match`, `matches the same connections as filter_chains[${other}]`);

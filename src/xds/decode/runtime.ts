@@ -3,7 +3,11 @@ import { ConfigProblem } from '../../config/resource.ts';
 import type { RuntimeConfig, RuntimeValue } from '../../config/runtime.ts';
 import type { Runtime } from '../../proto/gen/envoy/service/runtime/v3/rtds_pb.js';
 
-const DENOMINATORS: Readonly<Record<string, number>> = { HUNDRED: 100, TEN_THOUSAND: 10_000, MILLION: 1_000_000 };
+const DENOMINATORS: ReadonlyMap<unknown, number> = new Map([
+  ['HUNDRED', 100],
+  ['TEN_THOUSAND', 10_000],
+  ['MILLION', 1_000_000],
+]);
 
 /** The message has been surveyed. */
 export function runtime(message: Runtime): RuntimeConfig {
@@ -36,7 +40,7 @@ function fractionOf(value: Readonly<Record<string, unknown>>, path: string): Run
   if (keys.length === 0 || keys.some((key) => key !== 'numerator' && key !== 'denominator')) return undefined;
   const { numerator = 0, denominator = 'HUNDRED' } = value;
   if (typeof numerator !== 'number' || !(numerator >= 0)) throw new ConfigProblem(`${path}.numerator`, 'must be a number of 0 or more');
-  const parts = typeof denominator === 'number' ? Object.values(DENOMINATORS)[denominator] : DENOMINATORS[String(denominator)];
+  const parts = typeof denominator === 'number' ? [...DENOMINATORS.values()][denominator] : DENOMINATORS.get(denominator);
   if (parts === undefined) throw new ConfigProblem(`${path}.denominator`, 'must be HUNDRED, TEN_THOUSAND or MILLION');
   return { numerator, denominator: parts };
 }

@@ -22,7 +22,7 @@ export class Scope {
 
   /** Records a field that has no effect, once per resource whatever the number of its places. */
   unsupported(path: string): void {
-    this.note(path.replaceAll(/\[[^\]]*\]/g, '[]'));
+    this.note(withoutPlaces(path));
   }
 
   /** The same for a path without places. */
@@ -55,6 +55,19 @@ export class Scope {
       if (!(error instanceof ConfigProblem) || error.field.startsWith(path)) throw error;
       throw new ConfigProblem(join(path, error.field), error.reason);
     }
+  }
+}
+
+/** What stands in brackets left out. Names of the resource are part of it, so no expression that looks for a bracket's end from each begin. */
+function withoutPlaces(path: string): string {
+  let kept = '';
+  let from = 0;
+  for (;;) {
+    const begin = path.indexOf('[', from);
+    const end = begin < 0 ? -1 : path.indexOf(']', begin);
+    if (end < 0) return kept + path.slice(from);
+    kept += `${path.slice(from, begin)}[]`;
+    from = end + 1;
   }
 }
 
