@@ -4,6 +4,7 @@
  */
 import type { ConfigSource, ResourceContent, ResourceDescription, UnsupportedField } from './config/resource.ts';
 import type { AnyMessage } from './core/extension.ts';
+import { holdsEncodedKey } from './core/key-marks.ts';
 import { TYPE_URLS } from './config/resource.ts';
 import { ProtoProblem, jsonToMessage, pack, typeUrlOf, unpack } from './proto/any.ts';
 import { nodeInit } from './proto/discovery.ts';
@@ -53,13 +54,14 @@ export function answerClientStatus(source: ConfigSource | undefined, bytes: Uint
 
 function configOf(content: ResourceContent, whole: boolean): Readonly<Record<string, unknown>> {
   const { typeUrl, name, version, status, failed, error, updatedAt, raw, fixed } = content;
+  const value = raw === undefined || !whole ? undefined : withoutSecrets(typeUrl, raw);
   return {
     typeUrl,
     name,
     versionInfo: version,
     clientStatus: STATUS[status],
     isStaticResource: fixed,
-    ...(raw !== undefined && whole && { xdsConfig: { typeUrl, value: withoutSecrets(typeUrl, raw) } }),
+    ...(value && { xdsConfig: { typeUrl, value } }),
     ...(updatedAt > 0 && { lastUpdated: timestamp(updatedAt) }),
     ...(failed
       ? { errorState: { details: failed.details, versionInfo: failed.version, lastUpdateAttempt: timestamp(failed.at) } }
@@ -82,8 +84,8 @@ interface Secret {
   readonly type: { case: string | undefined; value?: unknown };
 }
 
-/** `raw` is a copy that may be written to. */
-function withoutSecrets(typeUrl: string, raw: Uint8Array): Uint8Array {
+/** `raw` is a copy that may be written to. Undefined: a secret in it cannot be overwritten. */
+function withoutSecrets(typeUrl: string, raw: Uint8Array): Uint8Array | undefined {
   if (typeUrl !== TYPE_URLS.secret) return overwriteKeys(raw);
   const secret = unpack<Secret>({ typeUrl, value: raw } satisfies AnyMessage);
   if (secret.type.case === 'validationContext') return raw;
@@ -102,8 +104,9 @@ const END = Buffer.from('-----END');
 const CROSS = 'x'.charCodeAt(0);
 
 /** PEM keys inside other resources; the length stays, so the message around them does. */
-function overwriteKeys(raw: Uint8Array): Uint8Array {
+function overwriteKeys(raw: Uint8Array): Uint8Array | undefined {
   const bytes = Buffer.from(raw);
+  if (holdsEncodedKey(bytes)) return undefined;
   for (let from = bytes.indexOf(BEGIN); from >= 0; from = bytes.indexOf(BEGIN, from)) {
     const body = from + BEGIN.length;
     const end = bytes.indexOf(END, body);

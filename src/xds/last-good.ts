@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { open, rename, unlink } from 'node:fs/promises';
 import type { Alarm, Clock, Timer } from '../core/clock.ts';
+import { holdsEncodedKey } from '../core/key-marks.ts';
 import type { Logger } from '../core/log.ts';
 import { inSlices } from '../core/slices.ts';
 import { TYPE_URLS } from '../config/resource.ts';
@@ -173,7 +174,7 @@ function* bodyOf(resources: readonly CurrentResource[]): Generator<undefined, Bo
     if (kind === 'secret' || holdsKeys(unsupported)) continue;
     const { buffer, byteOffset, byteLength } = bytesOf(kept);
     const raw = Buffer.from(buffer, byteOffset, byteLength);
-    if (raw.includes('PRIVATE KEY')) continue;
+    if (raw.includes('PRIVATE KEY') || holdsEncodedKey(raw)) continue;
     lines += `${JSON.stringify([kind, name, version, raw.toString('base64')])}\n`;
     count++;
     if (lines.length >= CHUNK) flush();

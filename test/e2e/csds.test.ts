@@ -125,13 +125,21 @@ test('no key leaves the process: neither of a secret, nor inside a cluster', asy
       },
     },
   });
+  // A key of JSON is base64, here inside a text.
+  const encoded = Buffer.from(privateKeyPem).toString('base64');
+  const struct = {
+    '@type': `${PREFIX}xds.type.v3.TypedStruct`,
+    type_url: `${TLS}.UpstreamTlsContext`,
+    value: { common_tls_context: { tls_certificates: [{ ...pair, private_key: { inline_bytes: encoded } }] } },
+  };
   const plane = await planeOf(
     meshFile([
       listener('shop', 'r'),
-      routeResource('r', [to('sds'), to('inline', { prefix: '/2' })]),
-      ...['sds', 'inline'].map((name) => endpoints(name, 9)),
+      routeResource('r', [to('sds'), to('inline', { prefix: '/2' }), to('json', { prefix: '/3' })]),
+      ...['sds', 'inline', 'json'].map((name) => endpoints(name, 9)),
       cluster('sds', tls({ tls_certificate_sds_secret_configs: [{ name: 'id', sds_config: ads }] })),
       cluster('inline', tls({ tls_certificates: [pair] })),
+      cluster('json', { transport_socket: { name: 'tls', typed_config: struct } }),
       { '@type': `${TLS}.Secret`, name: 'id', tls_certificate: pair },
     ]),
   );
@@ -141,6 +149,8 @@ test('no key leaves the process: neither of a secret, nor inside a cluster', asy
   const bytes = await (await adminOf(mesh)).fetch();
   const text = bytes.toString('latin1');
   expect(lines.filter((line) => text.includes(line))).toEqual([]);
+  expect(text).not.toContain(encoded.slice(60, 100));
+  expect(mesh.describe().source?.resources.find(({ name, typeUrl }) => name === 'json' && typeUrl === CDS)?.status).toBe('ACKED');
   // Certificates are shown, and the bytes around the keys still say what they said.
   expect(text.split(certificateChainPem).length).toBe(3);
   const configs = read(bytes).config[0]?.genericXdsConfigs ?? [];
