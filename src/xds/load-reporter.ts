@@ -18,6 +18,8 @@ import { LoadStream } from './load-stream.ts';
 const FEATURE = 'envoy.lrs.supports_send_all_clusters';
 
 const DONE = Promise.resolve();
+/** Clusters that are gone and whose load could not be reported yet. A server without this service never asks for it, and clusters come and go. */
+const MAX_GONE = 1000;
 
 export interface LoadReporterOptions {
   readonly clock: Clock;
@@ -49,6 +51,8 @@ export class LoadReporter {
   readonly #options: LoadReporterOptions;
   readonly #node: NodeMessage;
   readonly #entries = new Map<string, Entry>();
+  /** Keys of entries without a user, the oldest first. */
+  readonly #gone = new Set<string>();
   readonly #ending = new Set<Promise<void>>();
   #transport: AdsTransport | undefined;
   #session: Session | undefined;
@@ -70,6 +74,7 @@ export class LoadReporter {
     }
     const opened = entry;
     opened.users++;
+    this.#gone.delete(key);
     this.#users++;
     if (!this.#closed) this.#session ??= this.#begin();
     let released = false;
@@ -83,6 +88,7 @@ export class LoadReporter {
         if (this.#users === 0) this.#finish();
         // One that the server does not ask about would stay for ever.
         else if (opened.users === 0 && (opened.load.idle || this.#refuses(cluster))) this.#entries.delete(key);
+        else if (opened.users === 0) this.#keep(key);
       },
     };
   }
@@ -117,7 +123,9 @@ export class LoadReporter {
     // Nobody would ask for what could not be reported by now; a cluster that comes back is counted anew.
     const left: Promise<void> = Promise.allSettled([session.running, session.ended]).then(() => {
       this.#ending.delete(left);
-      if (this.#users === 0) this.#entries.clear();
+      if (this.#users > 0) return;
+      this.#entries.clear();
+      this.#gone.clear();
     });
     this.#ending.add(left);
   }
@@ -171,8 +179,20 @@ export class LoadReporter {
       if (figures !== undefined) reports.push({ ...figures, intervalMs: now - entry.since });
       // Silence is a report, too.
       entry.since = now;
-      if (entry.users === 0 && load.idle) this.#entries.delete(key);
+      if (entry.users > 0 || !load.idle) continue;
+      this.#entries.delete(key);
+      this.#gone.delete(key);
     }
     return reports;
+  }
+
+  #keep(key: string): void {
+    this.#gone.add(key);
+    if (this.#gone.size <= MAX_GONE) return;
+    for (const oldest of this.#gone) {
+      this.#gone.delete(oldest);
+      this.#entries.delete(oldest);
+      return;
+    }
   }
 }

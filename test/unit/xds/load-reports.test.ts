@@ -404,3 +404,29 @@ async function closing(reporter: LoadReporter, transport: FakeLoadTransport): Pr
   transport.stream.end(0);
   await closed;
 }
+
+test('with a server that never answers, of clusters that come and go only the last thousand are remembered', async () => {
+  const { clock, transport, reporter } = reporting();
+  const staying = reporter.open('staying', '');
+  await settle();
+  attempt(staying.load);
+  transport.stream.end(12, 'no such service');
+  for (let cluster = 0; cluster < 1500; cluster++) {
+    const { load, release } = reporter.open(`c${cluster}`, '');
+    attempt(load);
+    release();
+  }
+  // One that is used again is not among them.
+  const again = reporter.open('c600', '');
+  reporter.open('late', '').release();
+  await clock.advance(1000);
+  transport.stream.ask(1000);
+  await clock.advance(1000);
+  const reported = transport.stream.take().flatMap(({ clusters }) => clusters.map(({ name }) => name));
+  expect([reported.length, reported.slice(0, 3), reported.at(-1)]).toEqual([1001, ['staying', 'c500', 'c501'], 'c1499']);
+  expect(reported).toContain('c600');
+  again.release();
+  staying.release();
+  await clock.advance(1000);
+  await reporter.close();
+});
