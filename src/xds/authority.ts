@@ -95,8 +95,10 @@ export class Authority implements ResourceOwner {
   responded(feed: Feed): void {
     const index = this.#feeds.indexOf(feed);
     if (index < 0 || index === this.#feeds.length - 1) return;
-    const { log, release } = this.#options;
+    const { cache, log, release } = this.#options;
     log.info('a control plane of higher preference answers again; returning to it', { server: feed.traits.uri });
+    // What is awaited is awaited from another one now (gRFC A57); who stays with that one waits anew, too.
+    cache.disconnected(this.server);
     for (const lower of this.#feeds.splice(index + 1)) {
       for (const [kind, names] of this.#names) for (const name of names) lower.names(kind).delete(name);
       release(lower, this);

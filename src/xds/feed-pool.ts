@@ -54,6 +54,7 @@ export class FeedPool {
     shared.users.delete(user);
     if (shared.users.size > 0) {
       feed.subscribe(this.#options.types.map(({ kind }) => kind));
+      feed.retime();
       return;
     }
     this.#feeds.delete(id);

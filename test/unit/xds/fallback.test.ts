@@ -132,6 +132,22 @@ describe('fallback (gRFC A71)', () => {
     expect(made.client.get('listener', 'a')).toEqual({ status: 'failed', reason: 'cp:2 sent no listener of this name within 15 s' });
   });
 
+  test('and at the one that is returned to, whose streams began later', async () => {
+    const made = several([SERVER, SECOND]);
+    made.client.want([A, B]);
+    streamOf(made, 'cp:1').end(14, 'refused');
+    await settle();
+    streamOf(made, 'cp:2').connect();
+    await made.clock.advance(14_000);
+    streamOf(made, 'cp:1')
+      .connect()
+      .respond('cluster', '1', 'n', [resource('cluster', 'b', 'B')]);
+    await made.clock.advance(14_999);
+    expect(made.client.get('listener', 'a').status).toBe('waiting');
+    await made.clock.advance(1);
+    expect(made.client.get('listener', 'a')).toEqual({ status: 'failed', reason: 'cp:1 sent no listener of this name within 15 s' });
+  });
+
   test('a wildcard list that never came is missing, too', async () => {
     const made = setup({ bootstrap: bootstrap({ servers: [SERVER, SECOND] }), wildcard: true });
     made.transport.stream.end(14, 'refused');
