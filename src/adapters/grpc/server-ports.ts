@@ -161,7 +161,7 @@ export class ServerPorts {
       // gRFC A36: while not serving, close without a byte.
       socket.destroy();
     } else if (listener.mode === 'mixed') {
-      firstByteIsTls(socket, (tls) => this.#choose(socket, listener, tls, pass));
+      firstByteIsTls(socket, this.#engine.clock, (tls) => this.#choose(socket, listener, tls, pass));
     } else {
       this.#choose(socket, listener, listener.mode === 'tls', pass);
     }

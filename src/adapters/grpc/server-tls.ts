@@ -34,14 +34,25 @@ interface Handshaken {
   readonly ssl: { verifyError(): Error | null } | null;
 }
 
-/** Looks at the first byte and puts it back. */
-export function firstByteIsTls(socket: Socket, then: (tls: boolean) => void): void {
+/** Looks at the first byte and puts it back. A connection that has none, for too long or for ever, is closed. */
+export function firstByteIsTls(socket: Socket, clock: Clock, then: (tls: boolean) => void): void {
+  const limit = clock.set(new HandshakeLimit(socket), HANDSHAKE_LIMIT_MS, true);
+  const close = (): void => {
+    clock.clear(limit);
+    socket.destroy();
+  };
+  // The server's sockets may be half open: nobody else would close this one.
+  socket.once('end', close);
+  socket.once('close', close);
   const look = (): void => {
     const first = socket.read(1) as Buffer | null;
     if (first === null) {
       if (!socket.destroyed && !socket.readableEnded) socket.once('readable', look);
       return;
     }
+    clock.clear(limit);
+    socket.off('end', close);
+    socket.off('close', close);
     socket.unshift(first);
     then(first[0] === HANDSHAKE_RECORD);
   };
