@@ -91,11 +91,24 @@ class PathSearch {
     this.#now = now;
   }
 
-  leads(certificate: X509Certificate, below = 0): boolean {
-    if (below > MAX_CHAIN || !this.#valid(certificate)) return false;
-    const signs = (issuer: X509Certificate): boolean => this.#mayIssue(issuer, below) && signed(certificate, issuer);
-    if (this.#anchors.some((anchor) => this.#valid(anchor) && signs(anchor))) return true;
-    return this.#issuers.some((issuer) => signs(issuer) && this.leads(issuer, below + 1));
+  /** By levels: an issuer that leads nowhere at its least depth leads nowhere further down, so each is looked at once, loops or not. */
+  leads(leaf: X509Certificate): boolean {
+    const unseen = new Set(this.#issuers);
+    let level = [leaf];
+    for (let below = 0; level.length > 0; below++) {
+      const above: X509Certificate[] = [];
+      for (const certificate of level.filter((each) => this.#valid(each))) {
+        const signs = (issuer: X509Certificate): boolean => this.#mayIssue(issuer, below) && signed(certificate, issuer);
+        if (this.#anchors.some((anchor) => this.#valid(anchor) && signs(anchor))) return true;
+        for (const issuer of unseen) {
+          if (!signs(issuer)) continue;
+          unseen.delete(issuer);
+          above.push(issuer);
+        }
+      }
+      level = above;
+    }
+    return false;
   }
 
   #valid({ validFromDate, validToDate }: X509Certificate): boolean {
