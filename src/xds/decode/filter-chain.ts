@@ -13,12 +13,13 @@ import { downstreamTls } from './tls.ts';
 import { cidr, enumName } from './values.ts';
 
 const SOURCE_TYPES = ['any', 'same-ip-or-loopback', 'external'] as const;
+/** Writes down who the peer is, as metadata: rules that read it reject. */
+const AUTHN = 'io.istio.network.authn.Config';
 /** Network filters that only count or tag; nothing is let in or kept out by them. */
 const OBSERVING_FILTERS: ReadonlySet<string> = new Set([
   'envoy.tcp.metadataexchange.config.MetadataExchange',
   'io.istio.network.metadata_exchange.Config',
-  // Writes down who the peer is; rules that read it are rules by metadata, which reject.
-  'io.istio.network.authn.Config',
+  AUTHN,
 ]);
 
 export interface ListenerSurroundings {
@@ -79,7 +80,8 @@ function chainManager(filters: readonly Filter[], path: string, scope: Scope, ar
     scope.unsupported(`${path}[${i}]=${typeName}`);
   }
   const packed = types[at];
-  return packed && httpManager(packed, `${path}[${at}].typed_config`, scope, around.direction, true);
+  const authn = types.some(({ typeUrl }) => typeNameOf(typeUrl) === AUTHN) ? AUTHN : undefined;
+  return packed && httpManager(packed, `${path}[${at}].typed_config`, scope, around.direction, true, authn);
 }
 
 export function filterChain(chain: FilterChain, path: string, scope: Scope, around: ListenerSurroundings): FilterChainConfig {

@@ -10,6 +10,7 @@ import { unwrap } from './any.ts';
 import { discoveredFilter } from './extension.ts';
 import { factoryFor, serves } from './filter-factories.ts';
 import type { FilterSide } from './filter-factories.ts';
+import { checkMetadataRules } from './metadata-rules.ts';
 import { join } from './scope.ts';
 import type { Scope } from './scope.ts';
 
@@ -48,9 +49,17 @@ function httpFilter(filter: HttpFilter, path: string, scope: Scope, side: Filter
   };
 }
 
-export function httpFilters(filters: readonly HttpFilter[], path: string, scope: Scope, side: FilterSide): HttpFilterConfig[] {
+/** `passed`: a network filter before them that has no effect and could write metadata. */
+export function httpFilters(
+  filters: readonly HttpFilter[],
+  path: string,
+  scope: Scope,
+  side: FilterSide,
+  passed?: string,
+): HttpFilterConfig[] {
   const names = new Set<string>();
   const found: HttpFilterConfig[] = [];
+  let skipped = passed;
   for (const [i, filter] of filters.entries()) {
     const at = `${path}[${i}]`;
     if (filter.name === '') throw new ConfigProblem(`${at}.name`, 'a filter needs a name');
@@ -58,12 +67,14 @@ export function httpFilters(filters: readonly HttpFilter[], path: string, scope:
     names.add(filter.name);
     const config = httpFilter(filter, at, scope, side);
     if (config !== undefined) found.push(config);
+    else skipped ??= filter.name;
   }
   const last = found.at(-1);
   if (last === undefined) throw new ConfigProblem(path, 'the list of HTTP filters is empty');
   if (!last.terminal) throw new ConfigProblem(path, `the last filter, "${last.name}", is not terminal: the router is missing`);
   const early = found.find((filter) => filter.terminal && filter !== last);
   if (early !== undefined) throw new ConfigProblem(path, `terminal filter "${early.name}" is not the last one`);
+  if (!side.lenient) checkMetadataRules(found, skipped, path);
   return found;
 }
 

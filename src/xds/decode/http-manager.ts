@@ -61,13 +61,20 @@ export function httpManager(
   scope: Scope,
   direction: FilterDirection,
   sidecar: boolean,
+  passed?: string,
 ): HttpManagerConfig {
   const manager = scope.unpack<HttpConnectionManager>(packed, path);
   survey(manager, path, scope);
   checkPeerAddress(manager, path, sidecar ? direction : 'any', scope);
   return {
     ...routesOf(manager, path, scope),
-    filters: httpFilters(manager.httpFilters, `${path}.http_filters`, scope, { direction, lenient: sidecar && direction === 'outbound' }),
+    filters: httpFilters(
+      manager.httpFilters,
+      `${path}.http_filters`,
+      scope,
+      { direction, lenient: sidecar && direction === 'outbound' },
+      passed,
+    ),
     maxStreamDurationMs: milliseconds(
       manager.commonHttpProtocolOptions?.maxStreamDuration,
       `${path}.common_http_protocol_options.max_stream_duration`,
