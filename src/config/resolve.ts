@@ -113,6 +113,15 @@ class Walk implements ScopeWalk {
     return settled;
   }
 
+  /** A cluster that stays in use while a newer one is incomplete: with the secrets and endpoints that it names itself. */
+  kept(before: ResolvedCluster): ResolvedCluster {
+    if (!before.ok) return before;
+    const { tls, sockets = [] } = before.config;
+    for (const own of [tls, ...sockets.map((socket) => socket.tls)]) this.secrets(own);
+    const now = this.#endpoints(before.config);
+    return now?.ok === true && now.endpoints !== undefined ? now : before;
+  }
+
   #endpoints(config: ClusterConfig): ResolvedCluster | undefined {
     if (config.discovery.kind === 'unavailable') return { ok: false, reason: `cluster "${config.name}": ${config.discovery.reason}` };
     if (config.discovery.kind === 'static') return { ok: true, config, endpoints: config.discovery.endpoints, note: '' };
@@ -165,8 +174,10 @@ export function refresh(
   const clusters = new Map<string, ResolvedCluster>();
   for (const [name, before] of snapshot.clusters) {
     const now = walk.cluster(name, demand.clusters.get(name)?.source);
-    clusters.set(name, now?.ok === true ? now : before);
+    clusters.set(name, now?.ok === true ? now : walk.kept(before));
   }
+  // The wait may be long, and certificates are rotated meanwhile.
+  for (const { tls } of chainsOf(snapshot.listener)) walk.secrets(tls);
   walk.demanded([...routes.values(), ...[...(snapshot.scopes?.values() ?? [])].flatMap(routesOfScopes)], clusters);
   const filters = snapshot.filters && new Map<HttpManagerConfig, readonly HttpFilterConfig[]>();
   for (const [manager, before] of snapshot.filters ?? []) filters?.set(manager, resolveFilters(manager, walk, before) ?? before);

@@ -1,7 +1,9 @@
 /** `resolve` walks from a listener to all it needs (gRFC A74): what is used, what is missing, and that a failed piece blocks nobody. */
 import { expect, test } from 'vitest';
 import { clustersOfRoutes } from '../../../src/config/on-demand.ts';
-import { managersOf, resolve } from '../../../src/config/resolve.ts';
+import type { ClusterConfig } from '../../../src/config/cluster.ts';
+import { managersOf, refresh, resolve } from '../../../src/config/resolve.ts';
+import type { UpstreamTlsConfig } from '../../../src/config/tls.ts';
 import { apiListener, clusterConfig, endpointsOf, FakeSource, manager, routesTo } from '../../support/mesh-engine.ts';
 import { forward, route, routeConfig, virtualHost } from '../routing/builders.ts';
 
@@ -76,6 +78,32 @@ test('defect 5: a failed cluster, a cluster without endpoints and failed routes 
   expect(without.status === 'complete' && [...without.snapshot.routes.values()]).toEqual([
     { ok: false, reason: 'route configuration "r": rejected' },
   ]);
+});
+
+test('what stays in use while a newer cluster is incomplete keeps its own secrets and endpoints, and follows them', () => {
+  const secured = (secret: string, serviceName: string): ClusterConfig =>
+    clusterConfig('c', {
+      discovery: { kind: 'eds', serviceName, waitMs: 0 },
+      tls: { identity: { kind: 'sds', name: secret }, roots: { kind: 'sds', name: `${secret}-roots` } } as unknown as UpstreamTlsConfig,
+    });
+  const source = new FakeSource()
+    .put('listener', 'l', apiListener('l', routesTo('r', 'c')))
+    .put('cluster', 'c', secured('old', 'e1'))
+    .put('endpoints', 'e1', endpointsOf('e1', 1));
+  for (const name of ['old', 'old-roots']) source.fail('secret', name, 'present or failed, both count as said');
+  const complete = resolve('l', source);
+  if (complete.status !== 'complete') throw new Error('expected a snapshot');
+
+  source.put('cluster', 'c', secured('new', 'e2'));
+  expect(resolve('l', source)).toMatchObject({ status: 'waiting' });
+  source.put('endpoints', 'e1', endpointsOf('e1', 1, 2));
+  const { used, snapshot } = refresh(complete.snapshot, source);
+  expect(names(used)).toEqual(expect.arrayContaining(['secret old', 'secret old-roots', 'endpoints e1', 'secret new', 'endpoints e2']));
+  expect(snapshot.clusters.get('c')).toMatchObject({
+    ok: true,
+    config: secured('old', 'e1'),
+    endpoints: endpointsOf('e1', 1, 2),
+  });
 });
 
 test('a failed listener says why', () => {
