@@ -59,8 +59,9 @@ export class InboundSockets {
       const state = this.#source.get('listener', name);
       if (state.status !== 'present') continue;
       const { value } = state;
-      if (value.direction !== 'inbound' || value.address?.port !== port) continue;
-      const fits = rank(value.address.host, host);
+      if (value.direction !== 'inbound' || value.address === undefined) continue;
+      const addresses = [value.address, ...(value.moreAddresses ?? [])];
+      const fits = Math.max(...addresses.map((own) => (own.port === port ? rank(own.host, host) : 0)));
       if (fits <= most) continue;
       best = value;
       most = fits;

@@ -16,6 +16,8 @@ export interface ListenerConfig {
   readonly api: HttpManagerConfig | undefined;
   /** Address of a socket listener: what an Envoy or a gRPC server would bind. */
   readonly address: SocketAddress | undefined;
+  /** `additional_addresses` that are TCP; absent: none. */
+  readonly moreAddresses?: readonly SocketAddress[];
   /** `traffic_direction`; tells the outbound listeners of the sidecar view from inbound ones. */
   readonly direction: 'unspecified' | 'inbound' | 'outbound';
   readonly filterChains: readonly FilterChainConfig[];

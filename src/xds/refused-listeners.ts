@@ -5,8 +5,8 @@
 import type { SocketAddress } from '../config/listener.ts';
 import { TYPE_URLS } from '../config/resource.ts';
 import { ProtoProblem, unpack } from '../proto/any.ts';
-import type { Address } from '../proto/gen/envoy/config/core/v3/address_pb.js';
 import type { Listener } from '../proto/gen/envoy/config/listener/v3/listener_pb.js';
+import { tcpAddress } from './decode/socket-address.ts';
 
 const INBOUND = 1;
 
@@ -34,10 +34,4 @@ function addresses(raw: Uint8Array): readonly SocketAddress[] {
   }
   if ((message.trafficDirection as number) !== INBOUND) return NOWHERE;
   return [message.address, ...message.additionalAddresses.map(({ address }) => address)].flatMap(tcpAddress);
-}
-
-function tcpAddress(message: Address | undefined): readonly SocketAddress[] {
-  if (message?.address.case !== 'socketAddress') return NOWHERE;
-  const { address: host, portSpecifier } = message.address.value;
-  return portSpecifier.case === 'portValue' ? [{ host, port: portSpecifier.value }] : NOWHERE;
 }

@@ -92,6 +92,17 @@ test('before the control plane has said anything nobody is served; then, where i
   await becomes(port, 200);
 });
 
+test('a listener serves its additional addresses as well', async () => {
+  const [first, second] = [await freePort(), await freePort()];
+  const additional_addresses = [{ address: { socket_address: { address: '127.0.0.1', port_value: second } } }];
+  const plane = await planeOf(meshFile([{ ...inbound('public_listener', '127.0.0.1', first, true), additional_addresses }]));
+  const mesh = await meshTo(plane.port, { subscribe: 'wildcard' });
+  await served(mesh, first);
+  await served(mesh, second);
+  await becomes(first, 403);
+  expect(await status(second)).toBe(403);
+});
+
 test('negative control: by names, without a template, servers are left alone', async () => {
   const port = await freePort();
   const plane = await planeOf(meshFile([inbound('public_listener', '127.0.0.1', port, true)]));

@@ -10,6 +10,7 @@ import { filterChain } from './filter-chain.ts';
 import type { ListenerSurroundings } from './filter-chain.ts';
 import { HTTP_MANAGER, httpManager } from './http-manager.ts';
 import type { Scope } from './scope.ts';
+import { tcpAddress } from './socket-address.ts';
 import { enumName } from './values.ts';
 
 const LISTENER_FILTERS = 'envoy.extensions.filters.listener.';
@@ -91,5 +92,14 @@ export function listener(message: Listener, scope: Scope): ListenerConfig {
   checkDuplicateChains(filterChains);
   const fallback = message.defaultFilterChain && filterChain(message.defaultFilterChain, 'default_filter_chain', scope, around);
   if (filterChains.length === 0 && fallback === undefined) throw new ConfigProblem('filter_chains', 'the listener has no filter chain'); // rule 15
-  return { name: message.name, api: undefined, address: bound, direction, filterChains, defaultFilterChain: fallback };
+  const more = message.additionalAddresses.flatMap((each) => tcpAddress(each.address));
+  return {
+    name: message.name,
+    api: undefined,
+    address: bound,
+    ...(more.length > 0 && { moreAddresses: more }),
+    direction,
+    filterChains,
+    defaultFilterChain: fallback,
+  };
 }

@@ -10,13 +10,13 @@ export const LISTENER_SUPPORT: Readonly<Record<string, MessageSupport>> = {
       ...read('name', 'filter_chains', 'default_filter_chain', 'traffic_direction', 'api_listener'),
       ...notes({
         address: 'A TCP `socket_address` with a number as port; needed unless there is an `api_listener`.',
+        additional_addresses: 'In the sidecar view, for servers that are bound to one of them.',
         listener_filters:
           '`tls_inspector`, `http_inspector` and `original_dst` have no effect and are recorded; others reject, on outbound listeners they are recorded.',
       }),
       ...reject({ filter_chain_matcher: 'matching filter chains by a matcher tree is not supported' }),
       ...skip(
         SOCKET,
-        'additional_addresses',
         'per_connection_buffer_limit_bytes',
         'deprecated_v1',
         'drain_type',
