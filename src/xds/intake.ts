@@ -113,8 +113,9 @@ export class Intake {
       return;
     }
     const inner = canonicalName(decoded.name);
-    // The name in the wrapper counts (Envoy), but one that contradicts the resource would leave it unknown who is meant.
-    if (type.namedByWrapper !== true && entry.name !== undefined && inner !== '' && inner !== name && !entry.aliases.includes(name)) {
+    // The name in the wrapper counts (Envoy), but one that contradicts the resource would leave it unknown who is meant. So would a resource
+    // that names itself twice: the first was looked at, the last one counts.
+    if (type.namedByWrapper !== true && inner !== '' && inner !== name && !entry.aliases.includes(name)) {
       this.#reject(name, raw, [{ kind: type.kind, name, field: 'name', reason: `is "${inner}" in the resource itself` }], version);
       return;
     }

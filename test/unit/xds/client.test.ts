@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { TYPE_URLS } from '../../../src/config/resource.ts';
 import type { DecodeContext, Decoded, ResourceType } from '../../../src/xds/resource-type.ts';
+import { RESOURCE_TYPES } from '../../../src/xds/resource-types.ts';
 import { settle } from '../../../src/testing/fake-clock.ts';
 import { ScriptedRandom, SeededRandom } from '../../../src/testing/seeded-random.ts';
 import { FakeTransport, FakeType, SERVER, bootstrap, resource, wrapped } from './fake-control-plane.ts';
@@ -293,6 +295,23 @@ describe('updates', () => {
       expect(states()).toEqual(['failed', 'failed', 'waiting']);
     },
   );
+
+  test('a resource that names itself twice is refused: the first name was looked at, the last one counts', async () => {
+    const { client, transport } = setup({ types: RESOURCE_TYPES });
+    client.want([
+      { kind: 'endpoints', name: 'first' },
+      { kind: 'endpoints', name: 'last' },
+    ]);
+    const named = (name: string): Buffer => Buffer.concat([Buffer.from([0x0a, name.length]), Buffer.from(name)]);
+    const value = Buffer.concat([named('first'), named('last')]);
+    transport.stream.connect().respond('endpoints', '1', 'n', [{ typeUrl: TYPE_URLS.endpoints, value }]);
+    await settle();
+    expect(client.get('endpoints', 'first')).toMatchObject({
+      status: 'failed',
+      reason: expect.stringContaining('is "last" in the resource itself'),
+    });
+    expect(client.get('endpoints', 'last').status).toBe('waiting');
+  });
 
   test('one notification per response, after all of it; want() from within is sent after the ACK', () => {
     const { client, transport } = setup();
