@@ -411,6 +411,18 @@ describe('TLS on the same port', () => {
     expect(engine.started).toBe(0);
   });
 
+  test('nobody is admitted any more since the handshake began: the connection is not served', async () => {
+    const { engine, port } = await secured('tls');
+    const { choose } = engine;
+    engine.choose = (facts) => {
+      engine.choose = () => undefined;
+      queueMicrotask(() => engine.change());
+      return choose(facts);
+    };
+    expect(await get(options(port, client))).toBe('');
+    expect([engine.facts.length, engine.started]).toEqual([2, 0]);
+  });
+
   test('a rotated certificate counts for the next connection', async () => {
     const { port, security } = await secured('tls');
     const names: (string | undefined)[] = [];

@@ -79,10 +79,12 @@ class AttachedServer {
   }
 
   #review(): void {
-    for (const connection of this.#connections) {
-      if (this.#engine.draining) connection.leave();
-      else connection.review(this.#engine.clock);
-    }
+    for (const connection of this.#connections) this.#reviewOne(connection);
+  }
+
+  #reviewOne(connection: InboundConnection): void {
+    if (this.#engine.draining) connection.leave();
+    else connection.review(this.#engine.clock);
   }
 
   #onConnection(socket: Socket): boolean {
@@ -98,8 +100,11 @@ class AttachedServer {
       { clock: this.#engine.clock, listener, ownTls: this.#ownTls },
       {
         onAccepted: (accepted, facts, chain, peer) => {
-          this.#track(new InboundConnection(accepted, listener, facts, chain, peer));
-          this.#emit(this.#ownTls ? 'secureConnection' : 'connection', accepted);
+          const connection = new InboundConnection(accepted, listener, facts, chain, peer);
+          this.#track(connection);
+          // The listener may have changed during the handshake; a request may have come with the end of it.
+          if (peer.tls !== undefined) this.#reviewOne(connection);
+          if (!accepted.destroyed) this.#emit(this.#ownTls ? 'secureConnection' : 'connection', accepted);
         },
         onForeignTls: (raw) => void this.#emit('connection', raw),
       },
