@@ -52,6 +52,8 @@ export interface HttpFilterConfig {
   readonly config: unknown;
   /** The configuration comes by ECDS (Envoy X-92); in a listener `typeUrl` is then empty, a snapshot has the filter with what came. */
   readonly discovery?: FilterDiscoveryConfig;
+  /** A filter of the same list that could have written dynamic metadata and has no effect: what decides by metadata lets nothing pass. */
+  readonly metadataWriter?: string;
   /** Why a discovered filter has no configuration: calls that meet it fail. */
   readonly missing?: string;
   /** Why the newest configuration of a discovered filter is not in use, another one is. */

@@ -39,3 +39,22 @@ export type Principal =
   | { readonly kind: 'header'; readonly matcher: HeaderMatcherConfig }
   | { readonly kind: 'path'; readonly matcher: StringMatcherConfig }
   | { readonly kind: 'metadata'; readonly invert: boolean };
+
+function reads(rule: Permission | Principal): boolean {
+  switch (rule.kind) {
+    case 'metadata':
+      return true;
+    case 'not':
+      return reads('rule' in rule ? rule.rule : rule.id);
+    case 'and':
+    case 'or':
+      return 'rules' in rule ? rule.rules.some(reads) : rule.ids.some(reads);
+    default:
+      return false;
+  }
+}
+
+/** Whether a rule decides by dynamic metadata. */
+export function readsMetadata({ rules }: RbacConfig): boolean {
+  return rules?.policies.some(({ permissions, principals }) => permissions.some(reads) || principals.some(reads)) ?? false;
+}

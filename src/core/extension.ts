@@ -39,6 +39,8 @@ export interface FilterFactory<C> {
   parse(config: AnyMessage, context: ParseContext): C;
   /** Config of `typed_per_filter_config`. Absent: the filter takes no override. */
   parseOverride?(config: AnyMessage, context: ParseContext): C;
+  /** With this config it decides by dynamic metadata, which other filters would have to write. Absent: it never does. */
+  readsMetadata?(config: C): boolean;
   /** Undefined: with this config the filter does nothing. */
   layer(config: C, deps: Deps): Layer<Call> | undefined;
 }

@@ -34,7 +34,14 @@ export class FilterChain {
       const factory = this.#byType.get(filter.typeUrl);
       if (factory === undefined || filter.terminal || !factory.directions.includes(direction) || disabled) continue;
       const fits = override?.typeUrl === undefined || factory.typeUrls.includes(override.typeUrl);
-      const layer = this.#layer(factory, (fits ? override?.config : undefined) ?? filter.config);
+      const config = (fits ? override?.config : undefined) ?? filter.config;
+      if (filter.metadataWriter !== undefined && factory.readsMetadata?.(config) === true) {
+        layers.push(
+          missing(filter.name, `filter "${filter.name}" decides by metadata, which "${filter.metadataWriter}" does not write here`),
+        );
+        continue;
+      }
+      const layer = this.#layer(factory, config);
       if (layer !== undefined) layers.push(layer);
     }
     return layers;
@@ -55,7 +62,7 @@ function missingReason({ name, discovery, typeUrl, missing: reason }: HttpFilter
   return reason ?? (discovery !== undefined && typeUrl === '' ? `filter "${name}": its configuration is not there` : undefined);
 }
 
-/** In place of a filter whose configuration is not there: nothing passes (Envoy X-92). */
+/** In place of a filter whose configuration is not there (Envoy X-92), or cannot be obeyed: nothing passes. */
 function missing(name: string, reason: string): Layer<Call> {
   return stepLayer(`${name} (missing)`, { enter: () => failureReply(failure(FAILURES.filterConfigMissing, reason)) });
 }

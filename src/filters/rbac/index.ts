@@ -3,6 +3,7 @@
  * decided; parsing and evaluation are next door.
  */
 import type { RbacConfig } from '../../config/rbac.ts';
+import { readsMetadata } from '../../config/rbac.ts';
 import type { Call } from '../../core/call.ts';
 import type { FilterFactory } from '../../core/extension.ts';
 import { FAILURES, failure } from '../../core/failure.ts';
@@ -38,5 +39,6 @@ export const rbacFilter: FilterFactory<RbacConfig> = {
   directions: ['inbound', 'outbound'],
   parse: parseRbac,
   parseOverride: parseRbacOverride,
+  readsMetadata,
   layer: ({ rules }) => (rules === undefined || rules.action === 'log' ? undefined : stepLayer('rbac', new RbacStep(compileRules(rules)))),
 };

@@ -10,7 +10,7 @@ import { unwrap } from './any.ts';
 import { discoveredFilter } from './extension.ts';
 import { factoryFor, serves } from './filter-factories.ts';
 import type { FilterSide } from './filter-factories.ts';
-import { checkMetadataRules } from './metadata-rules.ts';
+import { checkMetadataRules, metadataWriter } from './metadata-rules.ts';
 import { join } from './scope.ts';
 import type { Scope } from './scope.ts';
 
@@ -74,8 +74,10 @@ export function httpFilters(
   if (!last.terminal) throw new ConfigProblem(path, `the last filter, "${last.name}", is not terminal: the router is missing`);
   const early = found.find((filter) => filter.terminal && filter !== last);
   if (early !== undefined) throw new ConfigProblem(path, `terminal filter "${early.name}" is not the last one`);
-  if (!side.lenient) checkMetadataRules(found, skipped, path);
-  return found;
+  const writer = side.lenient ? undefined : metadataWriter(found, skipped);
+  if (writer === undefined) return found;
+  checkMetadataRules(found, writer, path);
+  return found.map((filter) => (filter.terminal ? filter : { ...filter, metadataWriter: writer }));
 }
 
 /** Undefined: skipped. */

@@ -3,7 +3,8 @@
  * denies by it would let everybody in: such a listener is refused.
  */
 import type { HttpFilterConfig } from '../../config/listener.ts';
-import type { Permission, Principal, RbacConfig } from '../../config/rbac.ts';
+import type { RbacConfig } from '../../config/rbac.ts';
+import { readsMetadata } from '../../config/rbac.ts';
 import { ConfigProblem } from '../../config/resource.ts';
 
 const RBAC = 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC';
@@ -14,28 +15,13 @@ const WRITERS: ReadonlySet<string> = new Set([
   'type.googleapis.com/io.istio.http.peer_metadata.Config',
 ]);
 
-function reads(rule: Permission | Principal): boolean {
-  switch (rule.kind) {
-    case 'metadata':
-      return true;
-    case 'not':
-      return reads('rule' in rule ? rule.rule : rule.id);
-    case 'and':
-    case 'or':
-      return 'rules' in rule ? rule.rules.some(reads) : rule.ids.some(reads);
-    default:
-      return false;
-  }
+/** Name of a filter that could have written metadata and has no effect. `passed`: one that cannot be run and is not among these; undefined: none. */
+export function metadataWriter(filters: readonly HttpFilterConfig[], passed: string | undefined): string | undefined {
+  return passed ?? filters.find(({ typeUrl }) => WRITERS.has(typeUrl))?.name;
 }
 
-function readsMetadata({ rules }: RbacConfig): boolean {
-  return rules?.policies.some(({ permissions, principals }) => permissions.some(reads) || principals.some(reads)) ?? false;
-}
-
-/** `passed`: a filter before these, or among them, that cannot be run; undefined: none. */
-export function checkMetadataRules(filters: readonly HttpFilterConfig[], passed: string | undefined, path: string): void {
-  const writer = passed ?? filters.find(({ typeUrl }) => WRITERS.has(typeUrl))?.name;
-  if (writer === undefined) return;
+/** Rules that come later, with a route or over ECDS, are met by `filters/chain.ts`. */
+export function checkMetadataRules(filters: readonly HttpFilterConfig[], writer: string, path: string): void {
   for (const { name, typeUrl, config } of filters) {
     if (typeUrl === RBAC && readsMetadata(config as RbacConfig))
       throw new ConfigProblem(path, `filter "${name}" decides by metadata, and "${writer}", which could write it, has no effect here`);
