@@ -1,7 +1,8 @@
 /**
  * Filters that control planes put into many listeners and that can be left out without letting anybody in: statistics (inmesh counts by
  * itself), protocol bridges (a library speaks its own protocol), CORS (a browser's check; without its headers browsers refuse more, never
- * less), compression of replies (they go out as they are), faults (none are injected), health checks (the application answers them), metadata that only other filters read, session affinity.
+ * less), compression of replies (they go out as they are), faults (none are injected), health checks (the application answers them),
+ * metadata that only other filters read (`xds/decode/metadata-rules.ts` sees to that), session affinity.
  * Accepted so that such listeners work, and recorded as without effect.
  */
 import type { FilterFactory } from '../core/extension.ts';

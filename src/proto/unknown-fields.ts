@@ -1,7 +1,7 @@
 /**
  * Proto JSON of a control plane that is newer than inmesh: takes out the fields that the schemas do not have, as the binary form lets them
- * pass, and names them; not those of messages about TLS and RBAC, where they could be what protects. Values that are not known, of enums above all, are left where they are, so that they are refused. Durations as objects,
- * which Envoy reads as well, become texts.
+ * pass, and names them; not those of messages about TLS and RBAC, where they could be what protects. Values that are not known, of enums
+ * above all, are left where they are, so that they are refused. Durations as objects, which Envoy reads as well, become texts.
  */
 import type { DescField, DescMessage } from '@bufbuild/protobuf';
 import { schemaOf, typeNameOf } from './any.ts';

@@ -1,11 +1,12 @@
-/** Plays the scripts of `transcripts.ts`. */
+/** Plays the scripts of `transcripts.ts` and `transcripts-responses.ts`. */
 import { describe, expect, test } from 'vitest';
 import type { ResourceKind } from '../../../src/config/resource.ts';
 import { resource, wrapped } from '../../unit/xds/fake-control-plane.ts';
 import type { Any } from '../../unit/xds/fake-control-plane.ts';
 import type { Setup } from '../../unit/xds/setup.ts';
 import { described, play } from './player.ts';
-import { TRANSCRIPTS } from './transcripts.ts';
+import { RESPONSES } from './transcripts-responses.ts';
+import { SUBSCRIPTIONS } from './transcripts.ts';
 import type { SotwStep } from './transcripts.ts';
 
 /** `name=text`; `kind!name` is of another type than its response. */
@@ -38,5 +39,5 @@ function playOwn(step: SotwStep, made: Setup): void {
 }
 
 describe('ADS transcripts, state of the world', () => {
-  test.each(TRANSCRIPTS)('$title', (script) => play(script, undefined, playOwn));
+  test.each([...SUBSCRIPTIONS, ...RESPONSES])('$title', (script) => play(script, undefined, playOwn));
 });
