@@ -9,12 +9,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Client, credentials, Server, ServerCredentials } from '@grpc/grpc-js';
+import { Client, credentials, Server } from '@grpc/grpc-js';
 import type { sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
 import { startMiniAds } from '../support/mini-ads.ts';
 import type { BenchOptions, BenchRow } from './report.ts';
 import { benchRow, estimate, ratioOfSums, rounded, shuffled } from './report.ts';
+import { portOf } from '../support/byte-server.ts';
 
 const VARIANTS = ['bare', 'bare (again)', 'mesh', 'xds'] as const;
 type Variant = (typeof VARIANTS)[number];
@@ -35,11 +36,7 @@ async function serve(): Promise<void> {
   const server = new Server();
   const answer = (call: ServerUnaryCall<Buffer, Buffer>, done: sendUnaryData<Buffer>): void => done(null, call.request);
   server.register(PATH, answer as never, same as never, same as never, 'unary');
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, value) =>
-      error === null ? resolve(value) : reject(error),
-    );
-  });
+  const port = await portOf(server);
   const ads = await startMiniAds('echo', port);
   process.stdout.write(`${JSON.stringify({ port, ads: ads.port })}\n`);
   process.stdin.resume().on('end', () => process.exit(0));

@@ -11,11 +11,12 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server } from '@grpc/grpc-js';
 import { SeededRandom } from '../../src/testing/seeded-random.ts';
 import { startMiniAds } from '../support/mini-ads.ts';
 import type { BenchOptions, BenchRow } from './report.ts';
 import { benchRow, estimate, median, rounded, shuffled } from './report.ts';
+import { portOf } from '../support/byte-server.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const entry = pathToFileURL(join(root, 'dist/index.js')).href;
@@ -98,9 +99,7 @@ export async function run({ quick, progress }: BenchOptions): Promise<BenchRow[]
     same as never,
     'unary',
   );
-  const grpcPort = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => (error === null ? resolve(port) : reject(error)));
-  });
+  const grpcPort = await portOf(server);
   const webPort = (web.address() as AddressInfo).port;
   const [httpAds, grpcAds] = [await startMiniAds('echo', webPort), await startMiniAds('echo', grpcPort)];
   const yaml = join(scratch, 'mesh.yaml');

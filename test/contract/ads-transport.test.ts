@@ -1,5 +1,5 @@
 /** What the xDS client relies on, whatever carries its messages: gRPC streams, REST polling, files (`core/transport.ts`). Real sockets and files. */
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server } from '@grpc/grpc-js';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer as createHttpsServer } from 'node:https';
@@ -20,6 +20,7 @@ import { createConfigFileTransport } from '../../src/sources/config-file-transpo
 import { FakeClientSecurity, identity, testCa } from '../support/fake-inbound.ts';
 import { deadPort, listen, serve, track } from '../support/http-servers.ts';
 import { folder } from '../support/mesh-process.ts';
+import { byteStream, portOf } from '../support/byte-server.ts';
 
 const METHOD = '/envoy.service.cluster.v3.ClusterDiscoveryService/StreamClusters';
 const until = (check: () => boolean): Promise<boolean> => vi.waitUntil(check, { timeout: 5000, interval: 5 });
@@ -78,18 +79,9 @@ async function grpcRig(clock: Clock, present: boolean, late = false): Promise<Ri
   const streams = new Set<ServerDuplexStream<Buffer, Buffer>>();
   let version = '1';
   const server = new Server();
-  const pass = (bytes: Buffer): Buffer => bytes;
   server.addService(
     {
-      s: {
-        path: METHOD,
-        requestStream: true,
-        responseStream: true,
-        requestSerialize: pass,
-        requestDeserialize: pass,
-        responseSerialize: pass,
-        responseDeserialize: pass,
-      },
+      s: byteStream(METHOD),
     },
     {
       s: (stream: ServerDuplexStream<Buffer, Buffer>) => {
@@ -101,9 +93,7 @@ async function grpcRig(clock: Clock, present: boolean, late = false): Promise<Ri
       },
     },
   );
-  const bound = await new Promise<number>((resolve, reject) =>
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => (error === null ? resolve(port) : reject(error))),
-  );
+  const bound = await portOf(server);
   onTestFinished(() => server.forceShutdown());
   const port = present ? bound : await deadPort();
   const load = (): AdsTransport => createAdsTransport({ uri: `127.0.0.1:${port}`, credentials: { type: 'insecure' } }, { clock });

@@ -1,5 +1,5 @@
 /** CSDS (gRFC A40): a server of the application tells of every resource of this process, with bytes and errors, and of no key. */
-import { ChannelCredentials, Client, Server, ServerCredentials, status } from '@grpc/grpc-js';
+import { ChannelCredentials, Client, Server, status } from '@grpc/grpc-js';
 import { expect, onTestFinished, test } from 'vitest';
 import { createTestCa } from '../../src/control-plane/ca/ca.ts';
 import { RealClock } from '../../src/core/real-clock.ts';
@@ -8,6 +8,7 @@ import { pack, unpack } from '../../src/proto/any.ts';
 import { until } from '../support/http-servers.ts';
 import { meshOf, meshOver, planeOf } from '../support/mesh-app.ts';
 import { cluster, endpoints, listener, meshFile, routeResource, to } from '../support/mesh-raw.ts';
+import { portOf } from '../support/byte-server.ts';
 
 const PREFIX = 'type.googleapis.com/';
 const TLS = `${PREFIX}envoy.extensions.transport_sockets.tls.v3`;
@@ -40,9 +41,7 @@ const read = (bytes: Uint8Array): Answer =>
 async function adminOf(mesh: Mesh) {
   const server = new Server();
   mesh.grpc.addAdminServices(server);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
-  });
+  const port = await portOf(server);
   const client = new Client(`127.0.0.1:${port}`, ChannelCredentials.createInsecure());
   onTestFinished(() => {
     client.close();

@@ -3,7 +3,7 @@ import type { EventEmitter } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { sendUnaryData, ServerUnaryCall } from '@grpc/grpc-js';
-import { ChannelCredentials, Server, ServerCredentials } from '@grpc/grpc-js';
+import { ChannelCredentials, Server } from '@grpc/grpc-js';
 import { expect, onTestFinished, test } from 'vitest';
 import { ControlPlane } from '../../src/control-plane/control-plane.ts';
 import type { LoadReportingOptions } from '../../src/control-plane/load-reports.ts';
@@ -16,6 +16,7 @@ import { track, until } from '../support/http-servers.ts';
 import { expectIdle } from '../support/mesh-app.ts';
 import { run, src } from '../support/mesh-process.ts';
 import { HTTP2, cluster, endpoints, listener, routeConfig, to } from '../support/mesh-raw.ts';
+import { portOf } from '../support/byte-server.ts';
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -199,9 +200,7 @@ test('metrics of endpoints: those that a grpc-js server records, and those in th
       done(null, call.request);
     },
   });
-  const grpcPort = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => (error === null ? resolve(port) : reject(error)));
-  });
+  const grpcPort = await portOf(server);
   let asked = 0;
   const http = createServer((_request, response) => {
     // The first one is tried again: its metrics count, too.
@@ -251,11 +250,7 @@ test('a process ends by itself although the server of reports has not said a wor
     { stream: (call: EventEmitter) => void call.on('data', () => lines.push('asked')) },
   );
   onTestFinished(() => server.forceShutdown());
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    );
-  });
+  const port = await portOf(server);
   const { code, out, err, lingeredMs } = await run(`
     import { createAdsTransport } from ${JSON.stringify(src('adapters/grpc/ads-stream.ts'))};
     import { RealClock } from ${JSON.stringify(src('core/real-clock.ts'))};

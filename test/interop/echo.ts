@@ -14,6 +14,7 @@ import { loadSync } from '@grpc/proto-loader';
 import { onTestFinished } from 'vitest';
 import type { Mesh } from '../../src/index.ts';
 import { until } from './harness.ts';
+import { portOf } from '../support/byte-server.ts';
 
 export interface SayReply {
   readonly text: string;
@@ -121,9 +122,7 @@ export async function echoServer(mesh: Mesh, name: string, port: number): Promis
     },
   };
   server.addService(service, implementation);
-  await new Promise<void>((resolve, reject) => {
-    server.bindAsync(`127.0.0.1:${port}`, mesh.grpc.serverCredentials(), (error) => (error === null ? resolve() : reject(error)));
-  });
+  await portOf(server, `127.0.0.1:${port}`, mesh.grpc.serverCredentials());
   onTestFinished(() => server.forceShutdown());
   await until('the server has its listener', () =>
     mesh.describe().listeners.some((listener) => listener.name.endsWith(`:${port}`) && listener.status === 'ready'),

@@ -3,7 +3,7 @@
  * answered. Captures: test/interop/captures (private keys blanked).
  */
 import { readFileSync } from 'node:fs';
-import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { Server } from '@grpc/grpc-js';
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import { fromBinary } from '@bufbuild/protobuf';
 import { onTestFinished } from 'vitest';
@@ -13,6 +13,7 @@ import {
   DiscoveryRequestSchema,
   DiscoveryResponseSchema,
 } from '../../src/proto/gen/envoy/service/discovery/v3/discovery_pb.js';
+import { byteStream, portOf } from '../support/byte-server.ts';
 
 export interface Capture {
   readonly transport: 'sotw' | 'delta';
@@ -54,8 +55,6 @@ export interface Replay {
   readonly answers: ReadonlyMap<string, number>;
 }
 
-const same = (bytes: Buffer): Buffer => bytes;
-
 export async function startReplay(capture: Capture): Promise<Replay> {
   const { transport } = capture;
   const messages = messagesOf(capture);
@@ -84,21 +83,9 @@ export async function startReplay(capture: Capture): Promise<Replay> {
   };
   const server = new Server();
   const path = `/envoy.service.discovery.v3.AggregatedDiscoveryService/${transport === 'sotw' ? 'Stream' : 'Delta'}AggregatedResources`;
-  const method = {
-    path,
-    requestStream: true,
-    responseStream: true,
-    requestSerialize: same,
-    requestDeserialize: same,
-    responseSerialize: same,
-    responseDeserialize: same,
-  };
+  const method = byteStream(path);
   server.addService({ stream: method }, { stream: accept });
-  const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    ),
-  );
+  const port = await portOf(server);
   onTestFinished(() => server.forceShutdown());
   return {
     address: `127.0.0.1:${port}`,

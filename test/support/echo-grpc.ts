@@ -11,6 +11,7 @@ import type {
 } from '@grpc/grpc-js';
 import { ChannelCredentials, makeClientConstructor, Metadata, Server, ServerCredentials, status } from '@grpc/grpc-js';
 import type { ServerOptions, ServiceDefinition, Client } from '@grpc/grpc-js';
+import { portOf } from './byte-server.ts';
 
 const same = (value: Buffer): Buffer => value;
 const method = (name: string, requestStream: boolean, responseStream: boolean): ServiceDefinition[string] => ({
@@ -162,9 +163,7 @@ export async function startEcho(
       call.on('end', () => call.end(trailers()));
     },
   });
-  const bound = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(`127.0.0.1:${port}`, credentials, (error, value) => (error === null ? resolve(value) : reject(error)));
-  });
+  const bound = await portOf(server, `127.0.0.1:${port}`, credentials);
   return { port: bound, server, state, close: () => server.forceShutdown() };
 }
 

@@ -4,6 +4,7 @@
  */
 import type { Metadata, ServerDuplexStream, ServiceDefinition } from '@grpc/grpc-js';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
+import { byteStream, portOf } from './byte-server.ts';
 
 function varint(value: number): Buffer {
   const bytes: number[] = [];
@@ -83,17 +84,8 @@ function strings(message: Buffer): Map<number, string> {
   return found;
 }
 
-const same = (value: Buffer): Buffer => value;
 const service: ServiceDefinition = {
-  stream: {
-    path: '/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources',
-    requestStream: true,
-    responseStream: true,
-    requestSerialize: same,
-    requestDeserialize: same,
-    responseSerialize: same,
-    responseDeserialize: same,
-  },
+  stream: byteStream('/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources'),
 };
 
 export interface MiniAdsOptions {
@@ -133,10 +125,6 @@ export async function startMiniAds(
       call.on('end', () => call.end());
     },
   });
-  const bound = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(options.address ?? '127.0.0.1:0', options.credentials ?? ServerCredentials.createInsecure(), (error, value) =>
-      error === null ? resolve(value) : reject(error),
-    );
-  });
+  const bound = await portOf(server, options.address ?? '127.0.0.1:0', options.credentials ?? ServerCredentials.createInsecure());
   return { port: bound, close: () => server.forceShutdown() };
 }

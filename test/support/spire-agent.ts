@@ -3,16 +3,16 @@
  * `default` or SPIFFE ID, bundles by `ROOTCA`, `ALL` or trust domain as a validator of their own. A name that nobody may have fails the whole request.
  */
 import type { ServerDuplexStream } from '@grpc/grpc-js';
-import { Server, ServerCredentials, status } from '@grpc/grpc-js';
+import { Server, status } from '@grpc/grpc-js';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { onTestFinished } from 'vitest';
 import type { TestCa } from '../../src/control-plane/ca/ca.ts';
 import { jsonToAny } from '../../src/proto/any.ts';
 import { DiscoveryRequestSchema, DiscoveryResponseSchema } from '../../src/proto/gen/envoy/service/discovery/v3/discovery_pb.js';
 import type { DiscoveryRequest } from '../../src/proto/gen/envoy/service/discovery/v3/discovery_pb.js';
+import { byteStream, portOf } from './byte-server.ts';
 
 const TLS = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3';
-const same = (bytes: Buffer): Buffer => bytes;
 const PATH = '/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets';
 
 export interface SpireAgent {
@@ -65,15 +65,7 @@ export async function startSpireAgent(path: string, ca: TestCa, spiffeId: string
   const server = new Server();
   server.addService(
     {
-      StreamSecrets: {
-        path: PATH,
-        requestStream: true,
-        responseStream: true,
-        requestSerialize: same,
-        requestDeserialize: same,
-        responseSerialize: same,
-        responseDeserialize: same,
-      },
+      StreamSecrets: byteStream(PATH),
     },
     {
       StreamSecrets(call: ServerDuplexStream<Buffer, Buffer>) {
@@ -102,9 +94,7 @@ export async function startSpireAgent(path: string, ca: TestCa, spiffeId: string
       },
     },
   );
-  await new Promise<void>((resolve, reject) => {
-    server.bindAsync(`unix:${path}`, ServerCredentials.createInsecure(), (error) => (error === null ? resolve() : reject(error)));
-  });
+  await portOf(server, `unix:${path}`);
   onTestFinished(() => server.forceShutdown());
   return {
     asked,

@@ -11,19 +11,11 @@ import { createTestCa } from '../../../src/control-plane/ca/ca.ts';
 import type { Logger } from '../../../src/core/log.ts';
 import { RealClock } from '../../../src/core/real-clock.ts';
 import { FakeClock } from '../../../src/testing/index.ts';
+import { byteStream, portOf } from '../../support/byte-server.ts';
 
 const METHOD = '/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources';
-const pass = (bytes: Buffer): Buffer => bytes;
 const definition = {
-  stream: {
-    path: METHOD,
-    requestStream: true,
-    responseStream: true,
-    requestSerialize: pass,
-    requestDeserialize: pass,
-    responseSerialize: pass,
-    responseDeserialize: pass,
-  },
+  stream: byteStream(METHOD),
 } satisfies ServiceDefinition;
 
 const clock = new RealClock();
@@ -66,9 +58,7 @@ async function control(
     options.tls === true
       ? ServerCredentials.createSsl(Buffer.from(ca.certificatePem), [pair], options.clients ?? false)
       : ServerCredentials.createInsecure();
-  const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync('127.0.0.1:0', credentials, (error, bound) => (error === null ? resolve(bound) : reject(error))),
-  );
+  const port = await portOf(server, '127.0.0.1:0', credentials);
   onTestFinished(() => server.forceShutdown());
   return { port, seen };
 }

@@ -18,21 +18,13 @@ import { realRandom } from '../../../src/core/random.ts';
 import type { AdsStreamEvents } from '../../../src/core/transport.ts';
 import { XdsClient } from '../../../src/xds/client.ts';
 import { bootstrap, fakeTypes, resource, responseBytes } from './fake-control-plane.ts';
+import { byteStream, portOf } from '../../support/byte-server.ts';
 
 const METHOD = '/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources';
 type Stream = ServerDuplexStream<Buffer, Buffer>;
 
-const pass = (bytes: Buffer): Buffer => bytes;
 const definition = {
-  stream: {
-    path: METHOD,
-    requestStream: true,
-    responseStream: true,
-    requestSerialize: pass,
-    requestDeserialize: pass,
-    responseSerialize: pass,
-    responseDeserialize: pass,
-  },
+  stream: byteStream(METHOD),
 } satisfies ServiceDefinition;
 
 async function listen(
@@ -42,9 +34,7 @@ async function listen(
 ): Promise<{ server: Server; port: number }> {
   const server = new Server({ 'grpc.max_send_message_length': -1 });
   server.addService(definition, { stream: onStream });
-  const bound = await new Promise<number>((resolve, reject) =>
-    server.bindAsync(`127.0.0.1:${port}`, credentials, (error, given) => (error === null ? resolve(given) : reject(error))),
-  );
+  const bound = await portOf(server, `127.0.0.1:${port}`, credentials);
   onTestFinished(() => server.forceShutdown());
   return { server, port: bound };
 }
